@@ -1,0 +1,68 @@
+"""What the networks are trained to make small.
+
+Conventions: B batch, I instrument part, D dimension, F frequency bin, T frame. Labels are integers
+per mixture and part; -1 means that the part is left out of that mixture.
+
+References: Khosla et al., "Supervised contrastive learning", NeurIPS 2020, equation 2.
+"""
+
+import torch
+from torch.nn import functional
+
+__all__ = ["contrastive", "presence", "separation"]
+
+
+def contrastive(
+    embedding: torch.Tensor, labels: torch.Tensor, *, temperature: float
+) -> torch.Tensor:
+    """Return the supervised contrastive loss of each part, (I,).
+
+    For part i, mixtures with the same label are each other's positives, whatever else plays in
+    them, and all other mixtures in which the part plays are negatives:
+
+        L_i = mean over a of -1/|P(a)| sum_{p in P(a)} log( exp(z_a z_p / t) / sum_{b != a} exp(z_a z_b / t) )
+
+    Anchors without a positive are left out; a part without any gives 0.
+
+    Args:
+        embedding: (B, I, D), blocks of length 1.
+        labels: (B, I) integers; -1 where the part does not play.
+        temperature: t, above 0.
+    """  # noqa: E501
+    z = embedding.transpose(0, 1)  # (I, B, D)
+    label = labels.T  # (I, B)
+    playing = label >= 0
+    itself = torch.eye(label.shape[1], dtype=torch.bool, device=label.device)
+    compared = playing[:, :, None] & playing[:, None, :] & ~itself
+    positive = compared & (label[:, :, None] == label[:, None, :])
+    similarity = z @ z.transpose(1, 2) / temperature  # (I, B, B)
+    log_sum = similarity.masked_fill(~compared, -torch.inf).logsumexp(dim=2, keepdim=True)
+    log_probability = (similarity - log_sum).masked_fill(~positive, 0.0)
+    positives = positive.sum(dim=2)
+    per_anchor = -log_probability.sum(dim=2) / positives.clamp(min=1)
+    anchors = (positives > 0).sum(dim=1)
+    return per_anchor.sum(dim=1) / anchors.clamp(min=1)
+
+
+def presence(logits: torch.Tensor, playing: torch.Tensor) -> torch.Tensor:
+    """Return the mean binary cross-entropy of `logits` (B, I) against `playing` (B, I) in 0..1."""
+    return functional.binary_cross_entropy_with_logits(logits, playing.float())
+
+
+def separation(
+    masks: torch.Tensor, mixture: torch.Tensor, stems: torch.Tensor
+) -> torch.Tensor:
+    """Return the mean L1 distance of masked mixture and stems, on magnitudes (section III-A2).
+
+    Departure: magnitudes are mel magnitudes, relative to the mixture's mean, so that loud and soft
+    mixtures count alike, and compressed by a power of 0.5, so that weak bins count too.
+
+    Args:
+        masks: (B, I, F, T) in 0..1.
+        mixture: (B, F, T) mel magnitudes of the mixture.
+        stems: (B, I, F, T) mel magnitudes of the stems.
+    """
+    scale = mixture.mean(dim=(1, 2), keepdim=True)[:, None] + 1e-8
+    estimate = (masks * mixture[:, None] / scale + 1e-8).sqrt()
+    reference = (stems / scale + 1e-8).sqrt()
+    return (estimate - reference).abs().mean()

@@ -1,0 +1,120 @@
+"""Weights, recipe and provenance, saved and loaded as one thing; the shipped models.
+
+A checkpoint is one safetensors file. Its metadata holds, as JSON, the shape of the network, where
+the weights come from, and nothing that runs code. Weights may be stored in half precision; they
+are always used in single precision.
+
+Convention: a **fingerprint** is 16 hex digits of a hash over the weights as used, the shape (front
+end included) and the length of a segment. Vectors with different fingerprints are never compared.
+"""
+
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
+
+from stemwise.errors import ModelError
+from stemwise.models.direct import Direct, DirectShape
+
+__all__ = ["Model", "load_model", "save_model", "shipped_models"]
+
+FORMAT = "stemwise-model-1"
+
+
+class Model(torch.nn.Module):
+    """A trained network with its name, fingerprint and provenance; always in eval mode."""
+
+    def __init__(self, network: Direct, name: str, provenance: dict[str, Any]) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+        self.name = name
+        self.provenance = provenance
+        self.sample_rate_hz = network.shape.sample_rate_hz
+        self.segment_seconds = network.shape.segment_seconds
+        self.fingerprint = _fingerprint(network)
+
+    def train(self, mode: bool = True) -> "Model":
+        """Refuse training mode: a checkpoint's vectors must not move."""
+        if mode:
+            raise ModelError("a loaded model is for use only; train with: stemwise train RECIPE")
+        return super().train(mode)
+
+    def describe(self, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the embedding (B, 5, 128) and the presence (B, 5) in 0..1 of `mixture` (B, N)."""
+        return self.network.describe(mixture)
+
+    def embed(self, mixture: torch.Tensor) -> torch.Tensor:
+        """Return the embedding (B, 5, 128) of `mixture` (B, N), float32 in -1..1."""
+        return self.network.embed(mixture)
+
+
+def _fingerprint(network: Direct) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(network.shape.model_dump_json().encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_model(
+    network: Direct, path: Path, *, name: str, provenance: dict[str, Any], half: bool = True
+) -> None:
+    """Write `network` to `path` as safetensors; floats in half precision unless `half` is false."""
+    state = {
+        key: (value.half() if half and value.is_floating_point() else value).contiguous().cpu()
+        for key, value in network.state_dict().items()
+    }
+    metadata = {
+        "format": FORMAT,
+        "name": name,
+        "shape": network.shape.model_dump_json(),
+        "provenance": json.dumps(provenance, sort_keys=True),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".partial")
+    save_file(state, temporary, metadata=metadata)
+    temporary.replace(path)
+
+
+def shipped_models() -> dict[str, Path]:
+    """Return the models that come with the package, by name."""
+    folder = Path(str(resources.files("stemwise.models") / "weights"))
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def load_model(name_or_path: str | Path = "compact", device: str = "cpu") -> Model:
+    """Return a shipped model by name, or the one in a safetensors file.
+
+    Raises:
+        ModelError: no such model or file, not a Stemwise checkpoint, or damaged weights.
+    """
+    shipped = shipped_models()
+    path = shipped.get(str(name_or_path), Path(name_or_path))
+    if not path.is_file():
+        names = ", ".join(shipped) or "none"
+        raise ModelError(f"no model {str(name_or_path)!r}: neither a file nor shipped ({names})")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ModelError(f"{path} cannot be read as safetensors: {error}") from error
+    if metadata.get("format") != FORMAT:
+        found = metadata.get("format", "no format")
+        raise ModelError(f"{path} is not a Stemwise model: found {found}, wanted {FORMAT}")
+    try:
+        network = Direct(DirectShape.model_validate_json(metadata["shape"]))
+        single = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+        network.load_state_dict(single)
+    except (KeyError, RuntimeError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path} does not fit its own description: {reason}") from error
+    provenance = json.loads(metadata.get("provenance", "{}"))
+    return Model(network, metadata.get("name", path.stem), provenance).to(device)

@@ -1,0 +1,234 @@
+"""Plans: which stems, from where, make a batch.
+
+A plan is integers only and is drawn without touching audio. It is a pure function of
+(seed, epoch, index): whichever worker draws it, on whichever machine, it is the same.
+
+Conventions: B batch, V view, I instrument part. A segment is given by the position of its piece in
+the bank and its first sample.
+
+References: section II-B and III-B3 of the paper (pseudo-pieces, made anew for every batch).
+Departure: in place of one triplet an item, a batch is drawn so that every part of every mixture
+comes from another song, and every drawn stem is heard over two backgrounds: all five parts of all
+mixtures carry a useful label at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stemwise.errors import CorpusError
+from stemwise.parts import PARTS
+
+__all__ = [
+    "Plan", "Pseudo", "Segments", "contrastive_plan", "cross_plan", "normal_plan", "tempo_groups",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which stems make a batch of mixtures.
+
+    Attributes:
+        pieces: (B, V, I) position of the piece in the bank; -1 leaves the part out.
+        starts: (B, V, I) first sample of the segment.
+        gains_db: (B, V, I) gain of each stem in dB.
+        length_samples: samples per segment, N.
+    """
+
+    pieces: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    gains_db: NDArray[np.float64]
+    length_samples: int
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Where each part of each piece of a split sounds, on a grid of segments.
+
+    Attributes:
+        pieces: (P,) position of each piece in the bank.
+        songs: (P,) integer of the song each piece renders; pieces of one song share it.
+        tempos_bpm: (P,) tempo of each piece.
+        sounding: P tables (S, I); true where the part sounds in that segment.
+        hop_samples: step of the grid.
+        length_samples: length of a segment.
+    """
+
+    pieces: NDArray[np.int64]
+    songs: NDArray[np.int64]
+    tempos_bpm: NDArray[np.float64]
+    sounding: Sequence[NDArray[np.bool_]]
+    hop_samples: int
+    length_samples: int
+
+    @property
+    def apart(self) -> int:
+        """Steps of the grid between two segments that do not overlap."""
+        return -(-self.length_samples // self.hop_samples)
+
+    @cached_property
+    def playable(self) -> Sequence[NDArray[np.int64]]:
+        """Per part, the rows of pieces where it sounds in two segments that do not overlap."""
+
+        def span(sounding: NDArray[np.bool_]) -> int:
+            rows = np.flatnonzero(sounding)
+            return int(rows[-1] - rows[0]) if len(rows) else -1
+
+        spans = np.array([[span(column) for column in table.T] for table in self.sounding])
+        return [np.flatnonzero(column >= self.apart) for column in spans.T]
+
+
+def contrastive_plan(
+    segments: Segments,
+    seed: int,
+    epoch: int,
+    index: int,
+    *,
+    mixtures: int,
+    kept_parts: Sequence[float],
+    gain_deviation_db: float,
+) -> Plan:
+    """Draw a batch in which every part of every mixture comes from another song.
+
+    For each part, `mixtures` / 2 songs are drawn that no other part of the batch uses; each gives
+    two segments that do not overlap, from one piece, which land in two mixtures. A piece is thus a
+    label that exactly two mixtures share, with different songs in every other part. Then some parts
+    are left out of each mixture.
+
+    Args:
+        segments: where each part sounds.
+        seed: of the run.
+        epoch: counted from 0.
+        index: of the batch within the epoch.
+        mixtures: B, even.
+        kept_parts: five weights; the chance to keep 1, 2, 3, 4 or 5 of a mixture's parts.
+        gain_deviation_db: each stem's gain is normal with this deviation, cut at twice of it.
+
+    Returns:
+        A plan with V = 1.
+
+    Raises:
+        CorpusError: fewer songs than the batch needs.
+    """
+    if mixtures < 2 or mixtures % 2 or len(kept_parts) != len(PARTS):
+        raise ValueError(f"need an even number of mixtures and 5 weights, got {mixtures}, {kept_parts}")
+    rng = np.random.default_rng([seed, epoch, index])
+    shape = (mixtures, len(PARTS))
+    pieces, starts = np.empty(shape, np.int64), np.empty(shape, np.int64)
+    used: set[int] = set()
+    for part in rng.permutation(len(PARTS)):
+        rows = _draw_songs(segments, int(part), mixtures // 2, used, rng)
+        used.update(segments.songs[rows].tolist())
+        firsts = [_two_segments(segments, row, int(part), rng) for row in rows]
+        places = rng.permutation(mixtures)
+        pieces[places, part] = np.repeat(segments.pieces[rows], 2)
+        starts[places, part] = np.ravel(firsts)
+    chances = np.asarray(kept_parts, float) / np.sum(kept_parts)
+    kept = rng.choice(len(PARTS), size=mixtures, p=chances) + 1
+    rank = rng.permuted(np.tile(np.arange(len(PARTS)), (mixtures, 1)), axis=1)
+    pieces[rank >= kept[:, None]] = -1
+    gains = np.clip(rng.standard_normal(shape), -2, 2) * gain_deviation_db
+    return Plan(pieces[:, None], starts[:, None], gains[:, None], segments.length_samples)
+
+
+def _draw_songs(
+    segments: Segments, part: int, count: int, used: set[int], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw `count` rows of pieces of different songs, none of them in `used`."""
+    rows = rng.permutation(segments.playable[part])
+    songs = segments.songs[rows]
+    _, firsts = np.unique(songs, return_index=True)  # one random piece of every song
+    free = [rows[i] for i in np.sort(firsts) if songs[i] not in used]
+    if len(free) < count:
+        raise CorpusError(
+            f"a batch needs {count} more songs with {PARTS[part]}, but only {len(free)} are free: "
+            f"use a larger corpus or fewer mixtures"
+        )
+    return np.array(free[:count])
+
+
+def _two_segments(
+    segments: Segments, row: int, part: int, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Draw the first samples of two segments of a piece that do not overlap, the part sounding."""
+    apart = segments.apart
+    sounding = np.flatnonzero(segments.sounding[row][:, part])
+    far_enough = sounding[
+        (sounding >= sounding[0] + apart) | (sounding <= sounding[-1] - apart)
+    ]
+    first = rng.choice(far_enough)
+    second = rng.choice(sounding[np.abs(sounding - first) >= apart])
+    return int(first) * segments.hop_samples, int(second) * segments.hop_samples
+
+
+@dataclass(frozen=True)
+class Pseudo:
+    """The pseudo-pieces of one part and one group of songs, as a plan with its labels.
+
+    Attributes:
+        plan: (B, 1, I); one mixture per segment of each pseudo-piece.
+        targets: (B,) song of the target part; the label.
+        backgrounds: (B,) song of the other four parts.
+    """
+
+    plan: Plan
+    targets: NDArray[np.int64]
+    backgrounds: NDArray[np.int64]
+
+
+def tempo_groups(segments: Segments, size: int, seed: int) -> list[NDArray[np.int64]]:
+    """Return groups of `size` songs of neighbouring tempo, as rows, one piece per song.
+
+    The order within a group is drawn from `seed`; the songs that fill no group are left out.
+    """
+    rng = np.random.default_rng(seed)
+    _, rows = np.unique(segments.songs, return_index=True)
+    rows = rows[np.lexsort((rows, segments.tempos_bpm[rows]))]
+    return [rng.permutation(rows[i : i + size]) for i in range(0, len(rows) - size + 1, size)]
+
+
+def cross_plan(segments: Segments, part: int, group: NDArray[np.int64], targets: int) -> Pseudo:
+    """Cross the `part` of the first `targets` songs of `group` with the rest of the other songs.
+
+    Every target meets every background: T x (G - T) pseudo-pieces. All stems of a mixture are taken
+    at the same segment of their piece (facts of section IV-B2); a segment counts if the target part
+    sounds in it and the background reaches as far.
+    """
+    pieces, starts, labels = [], [], []
+    for target in group[:targets]:
+        for background in group[targets:]:
+            length = min(len(segments.sounding[target]), len(segments.sounding[background]))
+            for s in np.flatnonzero(segments.sounding[target][:length, part]):
+                row = np.full(len(PARTS), segments.pieces[background])
+                row[part] = segments.pieces[target]
+                pieces.append(row)
+                starts.append(np.full(len(PARTS), s * segments.hop_samples))
+                labels.append((segments.songs[target], segments.songs[background]))
+    shape = (-1, 1, len(PARTS))
+    where = np.array(pieces, np.int64).reshape(shape)
+    plan = Plan(
+        where, np.array(starts, np.int64).reshape(shape), np.zeros(where.shape),
+        segments.length_samples,
+    )  # fmt: skip
+    songs = np.array(labels, np.int64).reshape(-1, 2)
+    return Pseudo(plan, songs[:, 0], songs[:, 1])
+
+
+def normal_plan(segments: Segments) -> Plan:
+    """Return every segment of every piece with all of its parts, in order, (B, 1, I)."""
+    places = [
+        (piece, s * segments.hop_samples)
+        for piece, table in zip(segments.pieces, segments.sounding, strict=True)
+        for s in range(len(table))
+    ]
+    grid = np.array(places, np.int64).reshape(-1, 2)
+    shape = (len(grid), 1, len(PARTS))
+    return Plan(
+        np.broadcast_to(grid[:, 0, None, None], shape),
+        np.broadcast_to(grid[:, 1, None, None], shape),
+        np.zeros(shape),
+        segments.length_samples,
+    )

@@ -1,0 +1,1 @@
+"""The scores: a metric is its definition, conventions, references and code."""

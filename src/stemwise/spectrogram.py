@@ -1,0 +1,99 @@
+"""Waveform to log-mel spectrogram, as a torch module.
+
+Conventions: waveforms are (B, N) float32 in -1..1 at ``sample_rate_hz``; spectrograms are
+(B, 1, F, T). Frames are centred with reflected edges, so T = 1 + N // hop.
+
+References: section IV-C of the paper (STFT 2048/512, log-mel input of the extractors); Slaney's
+Auditory Toolbox (1998) for the mel scale, with area-normalised triangles as in librosa.
+"""
+
+import math
+
+import torch
+from torch import nn
+
+__all__ = ["LogMel", "mel_filterbank"]
+
+LINEAR_HZ_PER_MEL = 200.0 / 3
+LOG_STEP = math.log(6.4) / 27
+KNEE_HZ = 1000.0
+
+
+def _hz_to_mel(frequency_hz: float) -> float:
+    if frequency_hz < KNEE_HZ:
+        return frequency_hz / LINEAR_HZ_PER_MEL
+    return KNEE_HZ / LINEAR_HZ_PER_MEL + math.log(frequency_hz / KNEE_HZ) / LOG_STEP
+
+
+def _mel_to_hz(mel: torch.Tensor) -> torch.Tensor:
+    knee_mel = KNEE_HZ / LINEAR_HZ_PER_MEL
+    return torch.where(
+        mel < knee_mel, mel * LINEAR_HZ_PER_MEL, KNEE_HZ * torch.exp(LOG_STEP * (mel - knee_mel))
+    )
+
+
+def mel_filterbank(
+    sample_rate_hz: int, n_fft: int, n_mels: int, f_min_hz: float = 0.0
+) -> torch.Tensor:
+    """Return Slaney's mel filterbank (n_mels, n_fft // 2 + 1), float32.
+
+    Triangles between mel-equidistant edges from `f_min_hz` to half the sample rate, each with unit
+    area over frequency; equal to ``librosa.filters.mel`` with its defaults.
+    """
+    bins_hz = torch.linspace(0, sample_rate_hz / 2, n_fft // 2 + 1, dtype=torch.float64)
+    mels = torch.linspace(
+        _hz_to_mel(f_min_hz), _hz_to_mel(sample_rate_hz / 2), n_mels + 2, dtype=torch.float64
+    )
+    edges_hz = _mel_to_hz(mels)[:, None]
+    lower, centre, upper = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
+    rising = (bins_hz - lower) / (centre - lower)
+    falling = (upper - bins_hz) / (upper - centre)
+    triangles = torch.minimum(rising, falling).clamp(min=0)
+    return (triangles * 2 / (upper - lower)).float()
+
+
+class LogMel(nn.Module):
+    """Log-mel spectrogram in decibels, standardised per example.
+
+    The mel filterbank is applied to the magnitude, then 20 log10(max(x, 1e-5)), then each example
+    is shifted and scaled to mean 0 and deviation 1 over its bins and frames (facts of section
+    IV-C), which makes the result independent of the level. Silence gives zeros.
+    """
+
+    def __init__(
+        self, sample_rate_hz: int, n_fft: int, hop_samples: int, n_mels: int, f_min_hz: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.n_fft = n_fft
+        self.hop_samples = hop_samples
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        filters = mel_filterbank(sample_rate_hz, n_fft, n_mels, f_min_hz)
+        self.register_buffer("filters", filters, persistent=False)
+
+    def magnitude(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Return the magnitude spectrogram (B, n_fft // 2 + 1, T) of `waveform` (B, N)."""
+        if waveform.ndim != 2 or waveform.shape[-1] <= self.n_fft // 2:
+            raise ValueError(
+                f"expected (B, N) with N > {self.n_fft // 2} samples, got {tuple(waveform.shape)}"
+            )
+        spectrum = torch.stft(
+            waveform, self.n_fft, self.hop_samples, window=self.window, return_complex=True
+        )
+        return spectrum.abs()
+
+    def mel(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Return the linear mel magnitudes (B, F, T) of `waveform` (B, N)."""
+        filters: torch.Tensor = self.filters  # type: ignore[assignment]
+        return torch.matmul(filters, self.magnitude(waveform))
+
+    def forward(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Return the standardised log-mel spectrogram (B, 1, F, T) of `waveform` (B, N)."""
+        return standardised_db(self.mel(waveform))[:, None]
+
+
+def standardised_db(magnitudes: torch.Tensor) -> torch.Tensor:
+    """Return `magnitudes` (B, F, T) in dB, floored at -100 dB, with mean 0 and deviation 1."""
+    level_db = 20 * torch.log10(magnitudes.clamp(min=1e-5))
+    mean = level_db.mean(dim=(1, 2), keepdim=True)
+    deviation = level_db.std(dim=(1, 2), keepdim=True)
+    return (level_db - mean) / (deviation + 1e-5)

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+from oracles import mes_of_part
+from sklearn.neighbors import KNeighborsClassifier
+
+from stemwise.scores.mes import mes, nearest
+
+
+def made(seed, count=60, tied=False):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 6, count)
+    block = rng.standard_normal((6, 4))[labels] + rng.standard_normal((count, 4))
+    block = np.rint(block) if tied else block  # whole numbers make many equal distances
+    return block, labels, rng.integers(0, 3, count)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_equals_the_slow_loop(seed, tied):
+    block, labels, backgrounds = made(seed, tied=tied)
+    pieces = labels * 3 + backgrounds
+    score = mes(
+        torch.from_numpy(block), torch.from_numpy(labels),
+        barred=torch.from_numpy(pieces), backgrounds=torch.from_numpy(backgrounds),
+    )  # fmt: skip
+    accuracy, leakage = mes_of_part(
+        block.tolist(), labels.tolist(), pieces.tolist(), backgrounds.tolist()
+    )
+    assert (score.accuracy, score.leakage) == pytest.approx((accuracy, leakage))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mes_normal_equals_scikit_learn_leaving_one_out(seed):
+    block, labels, _ = made(seed)
+    right = 0
+    for q in range(len(block)):
+        rest = np.arange(len(block)) != q
+        judge = KNeighborsClassifier(5, algorithm="brute").fit(block[rest], labels[rest])
+        right += judge.predict(block[[q]])[0] == labels[q]
+    score = mes(torch.from_numpy(block), torch.from_numpy(labels))
+    assert score.accuracy == pytest.approx(right / len(block))
+    assert score.leakage is None
+    assert score.chance == pytest.approx(1 / 6)
+
+
+def test_a_model_that_hears_only_the_background_leaks_and_scores_nothing():
+    targets = torch.arange(10).repeat_interleave(5 * 4)
+    backgrounds = torch.arange(5).repeat_interleave(4).repeat(10)
+    block = torch.nn.functional.one_hot(backgrounds, 5).double()
+    score = mes(block, targets, barred=targets * 5 + backgrounds, backgrounds=backgrounds)
+    assert score.leakage == 1
+    assert score.accuracy <= 0.1
+
+
+def test_a_model_that_hears_the_target_scores_all():
+    targets = torch.arange(10).repeat_interleave(5 * 4)
+    backgrounds = torch.arange(5).repeat_interleave(4).repeat(10)
+    block = torch.nn.functional.one_hot(targets, 10).double()
+    score = mes(block, targets, barred=targets * 5 + backgrounds, backgrounds=backgrounds)
+    assert (score.accuracy, score.leakage) == (1, 0)
+
+
+def test_fewer_than_five_left_are_all_that_vote():
+    block = torch.tensor([[0.0], [0.1], [5.0]])
+    assert nearest(block, torch.arange(3)).tolist() == [[1, 2, -1], [0, 2, -1], [1, 0, -1]]
+    alone = mes(block[:1], torch.tensor([7]))
+    assert (alone.accuracy, alone.queries) == (0, 1)
+
+
+def test_chunks_change_nothing():
+    block = torch.from_numpy(made(9)[0])
+    barred = torch.arange(60) % 7
+    assert torch.equal(nearest(block, barred, chunk=7), nearest(block, barred))
+
+
+def test_wrong_shapes_are_refused():
+    with pytest.raises(ValueError, match="need"):
+        mes(torch.zeros(0, 4), torch.zeros(0))
