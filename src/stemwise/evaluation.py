@@ -29,7 +29,9 @@ from stemwise.parts import PARTS
 from stemwise.sampling import Plan, Segments, cross_plan, normal_plan, tempo_groups
 from stemwise.scores.mes import Mes, mes
 
-__all__ = ["Pseudo10x5", "describe_plan", "evaluate", "normal_scores", "pseudo_scores"]
+__all__ = [
+    "Pseudo10x5", "describe_plan", "evaluate", "normal_scores", "pseudo_scores", "report_lines",
+]  # fmt: skip
 
 SEGMENT_SECONDS = 10.0
 TARGETS = 10
@@ -189,3 +191,23 @@ def evaluate(
         "normal": normal_scores(bank, segments, describe, device),
         "pseudo-10x5": pseudo_scores(bank, segments, describe, protocol, device, progress),
     }
+
+
+def report_lines(report: dict[str, Any]) -> list[str]:
+    """Return a report of `evaluate` as the lines of a Markdown table, scores in percent."""
+    lines = [
+        f"{report['split']} split: {report['songs']} songs, {report['pieces']} pieces",
+        "",
+        "| part | MES-Normal | chance | MES-Pseudo | spread | chance | leakage | presence AUC |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for part in PARTS:
+        normal, pseudo = report["normal"][part], report["pseudo-10x5"][part]
+        shares = (
+            normal["accuracy"], normal["chance"], pseudo["accuracy"], pseudo["spread"],
+            pseudo["chance"], pseudo["leakage"],
+        )  # fmt: skip
+        cells = ["–" if share is None else f"{100 * share:.1f}" for share in shares]
+        auc = normal["presence_auc"]
+        lines.append(f"| {' | '.join([part, *cells, '–' if auc is None else f'{auc:.3f}'])} |")
+    return lines

@@ -49,6 +49,9 @@ class LossSettings(Section):
     temperature: float = Field(description="Temperature of the contrastive loss.", gt=0)
     presence: float = Field(description="Weight of the presence loss.", ge=0)
     separation: float = Field(description="Weight of the auxiliary separation loss.", ge=0)
+    separated_mixtures: int = Field(
+        description="Mixtures of each batch on which the separation loss is taken.", ge=1
+    )
     mask_layer: int = Field(
         description="Encoder layer, counted from 1, from which the masks are read.", ge=1
     )

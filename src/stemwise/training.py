@@ -8,8 +8,10 @@ run is through, ``<name>.safetensors``.
 """
 
 import json
+import logging
 import platform
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,7 @@ class Batches(Dataset[dict[str, torch.Tensor]]):
         stems = torch.from_numpy(self.bank.gather(plan)[:, 0])  # (B, I, N)
         batch = {"mixture": stems.sum(dim=1), "labels": torch.from_numpy(plan.pieces[:, 0])}
         if self.recipe.loss.separation > 0:
-            batch["stems"] = stems
+            batch["stems"] = stems[: self.recipe.loss.separated_mixtures]
         return batch
 
 
@@ -95,16 +97,23 @@ class ContrastiveStage(lightning.LightningModule):
             "presence": losses.presence(logits.float(), labels >= 0),
         }
         if self.masks is not None:
-            with torch.no_grad():
-                mixture = network.front_end.mel(batch["mixture"])
-                stems = network.front_end.mel(batch["stems"].flatten(0, 1))
-            stems = stems.unflatten(0, batch["stems"].shape[:2])
-            masks = self.masks(maps[weights.mask_layer - 1], *mixture.shape[1:])
-            parts["separation"] = losses.separation(masks.float(), mixture, stems)
+            parts["separation"] = self._separation(maps[weights.mask_layer - 1], batch)
         total = sum(getattr(weights, name) * value for name, value in parts.items())
         self.log_dict({f"train/{name}": value for name, value in parts.items()})
         self.log("loss", total, prog_bar=True)
         return total  # type: ignore[return-value]
+
+    def _separation(
+        self, features: torch.Tensor, batch: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """Return the separation loss of the first mixtures of a batch, those that bring stems."""
+        count, parts = batch["stems"].shape[:2]
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            mixture = self.network.front_end.mel(batch["mixture"][:count])
+            stems = self.network.front_end.mel(batch["stems"].flatten(0, 1))
+        assert self.masks is not None
+        masks = self.masks(features[:count], *mixture.shape[1:])
+        return losses.separation(masks.float(), mixture, stems.unflatten(0, (count, parts)))
 
     def train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
         """Return the batches of the current epoch."""
@@ -168,6 +177,7 @@ def train(
             f"{recipe.model.sample_rate_hz} Hz; prepare one at that rate"
         )
     _claim(run, recipe, bank, commit)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # tips and device notes
     lightning.seed_everything(recipe.training.seed, verbose=False)
     torch.set_float32_matmul_precision("high")
     stage = ContrastiveStage(recipe, bank)
@@ -190,7 +200,11 @@ def train(
         default_root_dir=run,
     )
     last = run / "last.ckpt"
-    trainer.fit(stage, ckpt_path=last if last.exists() else None, weights_only=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+        warnings.filterwarnings("ignore", ".*does not have many workers")
+        warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated")
+        trainer.fit(stage, ckpt_path=last if last.exists() else None, weights_only=False)
     path = run / f"{recipe.name}.safetensors"
     provenance = json.loads((run / "run.json").read_text())
     save_model(stage.network, path, name=recipe.name, provenance=provenance)

@@ -20,15 +20,16 @@ import soundfile
 from numpy.typing import NDArray
 
 from stemwise.audio import load, sounding_by_power, sounding_by_range
-from stemwise.corpora.piece import Piece
+from stemwise.corpora.piece import Piece, read_manifest
 from stemwise.errors import CorpusError
 from stemwise.parts import PARTS
 from stemwise.sampling import Plan, Segments
 
-__all__ = ["Bank", "BankPiece", "SilenceRule", "open_bank", "prepare"]
+__all__ = ["Bank", "BankPiece", "SilenceRule", "bank_of", "open_bank", "prepare"]
 
 FULL_SCALE = 32767.0
 SilenceRule = Literal["range", "power"]
+Progress = Callable[[int, int], None]
 RULES = {"range": sounding_by_range, "power": sounding_by_power}
 
 
@@ -147,11 +148,19 @@ def open_bank(directory: Path) -> Bank:
     return Bank(directory, stored["sample_rate_hz"], pieces, audio)
 
 
+def bank_of(
+    corpus: Path, sample_rate_hz: int, progress: Progress = lambda done, total: None
+) -> Bank:
+    """Return the bank of the corpus in the folder `corpus`, prepared there if need be."""
+    folder = corpus / f"bank-{sample_rate_hz}"
+    return prepare(read_manifest(corpus), folder, sample_rate_hz, progress)
+
+
 def prepare(
     pieces: Sequence[Piece],
     directory: Path,
     sample_rate_hz: int,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
     jobs: int = 2,
 ) -> Bank:
     """Decode and resample the stems of `pieces` into a bank, or go on with one that was stopped.

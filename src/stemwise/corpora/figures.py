@@ -18,6 +18,7 @@ __all__ = [
     "spell", "strokes", "two_bars", "unfold", "variants", "vary_rhythm",
 ]  # fmt: skip
 
+_HIGHEST_PITCH = 103
 _CELLS = {
     16: (
         "x--x--x---------", "x-----x---------", "x--x--x-x--x--x-", "x--x--x---x-x---",
@@ -89,18 +90,24 @@ class Hand:
     melody_low_pitch: int
     doubles: bool = False
 
-    def pitches(self, stroke: Stroke, chord: Chord) -> list[int]:
-        """Return the pitches of a stroke of role chord, tone (of the voicing), bass or melody."""
+    def pitches(self, stroke: Stroke, chord: Chord, *, lift_semitones: int = 0) -> list[int]:
+        """Return the pitches of a stroke of role chord, tone (of the voicing), bass or melody.
+
+        All but the bass are lifted; what would then be shrill falls back by octaves.
+        """
         if stroke.role == "bass":
             return [chord.degree_pitch(stroke.tone, low_pitch=self.bass_low_pitch)]
         if stroke.role == "melody":
             pitch = chord.degree_pitch(stroke.tone, low_pitch=self.melody_low_pitch)
-            return [pitch, pitch + 12] if self.doubles else [pitch]
-        pitches = voice(chord, self.voicing, low_pitch=self.chord_low_pitch)
-        if stroke.role == "chord":
-            return [pitch + 12 * stroke.tone for pitch in pitches]
-        octave, place = divmod(stroke.tone, len(pitches))
-        return [pitches[place] + 12 * octave]
+            pitches = [pitch, pitch + 12] if self.doubles else [pitch]
+        else:
+            voiced = voice(chord, self.voicing, low_pitch=self.chord_low_pitch)
+            octave, place = divmod(stroke.tone, 1 if stroke.role == "chord" else len(voiced))
+            chosen = voiced if stroke.role == "chord" else [voiced[place]]
+            pitches = [pitch + 12 * octave for pitch in chosen]
+        lifted = [pitch + lift_semitones for pitch in pitches]
+        folds = [max(0, -((_HIGHEST_PITCH - pitch) // 12)) for pitch in lifted]
+        return sorted({pitch - 12 * fold for pitch, fold in zip(lifted, folds, strict=True)})
 
 
 def spell(text: str, mark: str = "x") -> tuple[int, ...]:
@@ -147,7 +154,7 @@ def vary_rhythm(
         later = steps[1:]
         if kind == "add" and free:
             steps.append(free[int(place * len(free))])
-        elif later and (kind == "drop" and len(later) > 2 or kind == "move"):
+        elif later and ((kind == "drop" and len(later) > 2) or kind == "move"):
             old = later[int(place * len(later))]
             target = old + dice.pick((-grid, grid))
             if kind == "drop" or target in free:

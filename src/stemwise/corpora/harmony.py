@@ -34,7 +34,7 @@ _PROGRESSIONS = {
     ),
     "dorian": ("i IV i IV", "i ii bIII IV", "i bVII IV i", "i v IV IV", "IV i bIII bVII"),
     "mixolydian": ("I bVII IV I", "I v IV I", "I bVII I bVII", "bVI bVII I I", "I I bVII IV"),
-    "lydian": ("I II I II", "I II iii II", "I V II I", "I vi II IV"),
+    "lydian": ("I II I II", "I II iii II", "I V II I", "I vi II V"),
     "phrygian": ("i bII i bII", "i bII bIII bII", "i bvii bVI bII", "i i bII bvii"),
 }  # fmt: skip
 
@@ -59,8 +59,9 @@ class Chord:
 def chord_of(numeral: str, *, tonic: int, mode: str, seventh: bool) -> Chord:
     """Return the chord of a `numeral` in a key; a seventh is the one of the chord's scale.
 
-    The chord's scale is the key's, with each tone foreign to the key put in the place of its
-    nearest neighbour that the chord does not use (borrowed chords bend the scale, no more).
+    The chord's scale is the key's, with each tone foreign to the key put in the place of the
+    neighbour that it alters (borrowed chords bend the scale, no more). A seventh that would be
+    harsh, a major one over a minor third, is left out.
     """
     name = numeral.lstrip("b").removesuffix("dim")
     lowered = len(numeral) - len(numeral.lstrip("b"))
@@ -71,10 +72,12 @@ def chord_of(numeral: str, *, tonic: int, mode: str, seventh: bool) -> Chord:
     for tone in needed:
         if tone not in classes:
             free = [c for c in classes if c not in needed]
-            nearest = min(free, key=lambda c: (min((c - tone) % 12, (tone - c) % 12), c))
+            side = 1 if lowered or third == 3 else -1  # a flat comes from above, a sharp from below
+            nearest = next(c for c in ((tone + side) % 12, (tone - side) % 12) if c in free)
             classes[classes.index(nearest)] = tone
     scale = tuple(sorted((c - root) % 12 for c in classes))
-    tones = (0, third, fifth, scale[6]) if seventh else (0, third, fifth)
+    harsh = third == 3 and scale[6] == 11  # a major seventh over a minor third
+    tones = (0, third, fifth, scale[6]) if seventh and not harsh else (0, third, fifth)
     return Chord(root, tones, scale)
 
 
@@ -108,9 +111,11 @@ def voice(chord: Chord, kind: str, *, low_pitch: int) -> list[int]:
 
     Close kinds take the inversion that fits the octave above `low_pitch`, so chords move little.
     """
-    octave = {"shell": (chord.scale[2], chord.scale[6]), "dyad": (0, chord.scale[2])}
-    octave["ninth"] = (*chord.tones[1:], chord.scale[1])
-    octave["sixth"] = (*chord.tones[:3], chord.scale[5])
+    drawn = {
+        "shell": (chord.scale[2], chord.scale[6]),
+        "ninth": (*chord.tones[1:], chord.scale[1]),
+        "sixth": (*chord.tones[:3], chord.scale[5]),
+    }
     if kind in ("power", "octave", "tenth"):
         root = low_pitch + (chord.root - low_pitch) % 12
         offsets = {
@@ -119,7 +124,7 @@ def voice(chord: Chord, kind: str, *, low_pitch: int) -> list[int]:
             "tenth": (0, chord.tones[2], 12 + chord.tones[1]),
         }
         return [root + offset for offset in offsets[kind]]
-    intervals = octave.get(kind, chord.tones)
+    intervals = drawn.get(kind, chord.tones)
     pitches = sorted(low_pitch + (chord.root + i - low_pitch) % 12 for i in intervals)
     if kind == "open":
         pitches = sorted([pitches[0], pitches[1] + 12, *pitches[2:]])

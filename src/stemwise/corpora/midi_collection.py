@@ -1,8 +1,9 @@
 """Collections of MIDI files with a free licence, and which of their files are one song.
 
-A collection is a folder or zip with an ``index.csv`` whose columns ``path``, ``source``,
-``licence``, ``n_drums``, ``n_bass``, ``n_piano`` and ``n_guitar`` (notes per part) are needed; ``song``
-names what revisions of one piece share. Without it, songs are found by `song_groups`.
+A collection is a folder or zip with an ``index.csv``. It needs the columns ``path``, ``source``,
+``licence``, ``n_drums``, ``n_bass``, ``n_piano`` and ``n_guitar`` (notes per part). ``song`` names
+what revisions of one piece share; without it, songs are found by `song_groups`, where files with
+the same ``dup_group`` are one song in any case.
 
 The package ships ``midi.zip``: pieces of Freedoom (and its older revisions), Blasphemer, EasyRPG's
 run-time package and PianoBooster, and pieces generated with MMA, with the notices of each in
@@ -16,7 +17,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 from stemwise.corpora.score import Score, read_score
@@ -28,7 +29,7 @@ SHIPPED = Path(__file__).with_name("midi.zip")
 MINIMUM_NOTES = 20
 GENERATED_SOURCES = ("mma",)  # their bass tracks are told by name, not by program
 # Two files are one song if they share this many phrases, and this share of the shorter one's. Of
-# the shipped real pieces, revisions share 0.39 and more, strangers 0.20 and less (mostly under 0.1).
+# the shipped real pieces, revisions share 0.39 and more, strangers 0.20 and less.
 SHARED_PHRASES = 60
 SHARED_SHARE = 0.3
 _PHRASE_NOTES = 6
@@ -71,7 +72,8 @@ def read_collection(path: Path = SHIPPED) -> list[MidiFile]:
         for row, content in zip(sorted(usable, key=lambda r: r["path"]), contents, strict=True)
     ]
     if any(not file.song for file in files):
-        songs = song_groups(files)
+        copies = {row["path"]: row.get("dup_group") or "" for row in usable}
+        songs = song_groups(files, copies=copies)
         files = [replace(file, song=songs[file.path]) for file in files]
     return files
 
@@ -100,13 +102,17 @@ def _read_all(path: Path, names: Sequence[str]) -> list[bytes]:
         ) from None
 
 
-def song_groups(files: Sequence[MidiFile]) -> dict[str, str]:
+def song_groups(
+    files: Sequence[MidiFile], *, copies: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Return path to song: the first path, by name, of the files that are one song.
 
     Two files are one song if at least 60 phrases, and 30 % of the shorter file's, are the same. A
     phrase is six top notes of a melodic voice in a row, as pitch intervals and times between
-    onsets, so a transposition changes nothing. Files that cannot be read stand alone.
+    onsets, so a transposition changes nothing. Files that cannot be read stand alone. Files to
+    which `copies` gives one name (not empty) are one song in any case.
     """
+    copies = copies or {}
     phrases: dict[str, frozenset[int]] = {}
     for file in sorted(files, key=lambda file: file.path):
         try:
@@ -123,7 +129,8 @@ def song_groups(files: Sequence[MidiFile]) -> dict[str, str]:
     for one, other in combinations(phrases, 2):
         shared = len(phrases[one] & phrases[other])
         shorter = min(len(phrases[one]), len(phrases[other]))
-        if shared >= SHARED_PHRASES and shared >= SHARED_SHARE * shorter:
+        alike = shared >= SHARED_PHRASES and shared >= SHARED_SHARE * shorter
+        if alike or (copies.get(one) and copies.get(one) == copies.get(other)):
             first, second = sorted((find(one), find(other)))
             leader[second] = first
     return {path: find(path) for path in phrases}
@@ -140,9 +147,7 @@ def _phrases(score: Score) -> frozenset[int]:
             step = round(note.start_seconds / beat_seconds * _STEPS_PER_BEAT)
             top[step] = max(top[step], note.pitch)
         line = sorted(top.items())
-        intervals = [
-            (min(b[0] - a[0], 96), b[1] - a[1]) for a, b in zip(line, line[1:], strict=False)
-        ]
+        intervals = [(min(b[0] - a[0], 96), b[1] - a[1]) for a, b in pairwise(line)]
         length = _PHRASE_NOTES - 1
         found |= {
             hash(tuple(intervals[i : i + length])) for i in range(len(intervals) - length + 1)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import soundfile
+
 from stemwise.errors import CorpusError
 from stemwise.parts import PARTS
 
@@ -21,10 +23,12 @@ __all__ = [
     "MANIFEST_NAME",
     "SPLITS",
     "Piece",
+    "check_audio",
     "check_pieces",
     "checked",
     "read_about",
     "read_manifest",
+    "summary",
     "write_manifest",
 ]
 
@@ -167,6 +171,51 @@ def checked(pieces: Sequence[Piece]) -> Sequence[Piece]:
         more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise CorpusError(f"{problems[0]}{more}")
     return pieces
+
+
+def check_audio(pieces: Iterable[Piece]) -> list[str]:
+    """Return the problems of the stems' headers, one line each; missing files are left out.
+
+    Looked for: files that cannot be read, stems of one piece that differ in rate or channels, and
+    stems that differ in length from the piece by more than one sample.
+    """
+    problems = []
+    for piece in pieces:
+        kinds = set()
+        for part, path in piece.stems.items():
+            if not path.is_file():
+                continue
+            try:
+                info = soundfile.info(path)
+            except soundfile.LibsndfileError as error:
+                problems.append(f"{piece.identifier}: the {part} stem cannot be read: {error}")
+                continue
+            kinds.add((info.samplerate, info.channels))
+            expected_samples = piece.duration_seconds * info.samplerate
+            if abs(info.frames - expected_samples) > 1:
+                problems.append(
+                    f"{piece.identifier}: the {part} stem lasts {info.frames} samples, "
+                    f"wanted {expected_samples:.0f}"
+                )
+        if len(kinds) > 1:
+            problems.append(
+                f"{piece.identifier}: stems differ in rate or channels: {sorted(kinds)}"
+            )
+    return problems
+
+
+def summary(pieces: Sequence[Piece]) -> dict[str, dict[str, Any]]:
+    """Return, by split, the numbers of pieces, of songs and of stems by part, and the hours."""
+    totals: dict[str, dict[str, Any]] = {}
+    for split in SPLITS:
+        own = [piece for piece in pieces if piece.split == split]
+        totals[split] = {
+            "pieces": len(own),
+            "songs": len({piece.song for piece in own}),
+            "hours": round(sum(piece.duration_seconds for piece in own) / 3600, 2),
+            "stems": {part: sum(part in piece.stems for piece in own) for part in PARTS},
+        }
+    return totals
 
 
 def _document(directory: Path) -> dict[str, Any]:

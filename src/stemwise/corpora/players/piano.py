@@ -208,11 +208,11 @@ def play_piano(dice: Dice, outline: Outline) -> list[Line]:
         left = stroke.role == "bass"
         level = (style.left_level if left else style.level) * stroke.accent + 3.0 * dice.spread()
         length = max(0.5, moment.length_steps * style.gate)
-        for place, pitch in enumerate(style.hand.pitches(stroke, moment.chord)):
-            raised = pitch if left else pitch + lift
+        pitches = style.hand.pitches(stroke, moment.chord, lift_semitones=lift)
+        for place, pitch in enumerate(pitches):
             velocity = level + 2.0 * dice.spread()
             delay = place * style.roll_seconds
-            events.append(Event(moment.start_step, length, raised, velocity, delay))
+            events.append(Event(moment.start_step, length, pitch, velocity, delay))
     return [
         Line(
             name="piano",

@@ -1,0 +1,63 @@
+# Everything a fresh machine needs: Python 3.11, Debian (or Ubuntu), the package registries.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+
+# Debian's packages: the synthesizer and one soundfont for the tests, all soundfonts to render.
+TEST_PACKAGES := libfluidsynth3 timgm6mb-soundfont
+RENDER_PACKAGES := $(TEST_PACKAGES) fluid-soundfont-gm opl3-soundfont \
+  musescore-general-soundfont-small avldrums.lv2-soundfont
+APT := DEBIAN_FRONTEND=noninteractive $(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get
+
+.PHONY: demo test check docs bench render clean
+.DEFAULT_GOAL := test
+
+$(STAMPS)/venv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade 'pip>=24'
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/demo: $(STAMPS)/venv pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[map]'
+	@touch $@
+
+$(STAMPS)/test: $(STAMPS)/venv pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@
+
+# Index a collection of real music and ask it for what sounds alike, part by part.
+demo: $(STAMPS)/demo
+	$(BIN)/stemwise demo demo/music --output build/demo
+
+# The whole test suite, on the CPU.
+test: $(STAMPS)/test system-test
+	$(BIN)/python -m pytest
+
+# The gate: format, lint, types, tests.
+check: $(STAMPS)/test system-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+# The pages that are made from the code.
+docs: $(STAMPS)/test
+	$(BIN)/typer stemwise.cli utils docs --name stemwise --output docs/cli.md
+
+# Speed, as ratios within one run.
+bench: $(STAMPS)/test
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+# What `stemwise data band` needs: the synthesizer and all soundfonts (about 350 MB).
+render: $(STAMPS)/test system-render
+
+.PHONY: system-test system-render
+system-test: PACKAGES = $(TEST_PACKAGES)
+system-render: PACKAGES = $(RENDER_PACKAGES)
+system-test system-render:
+	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || { \
+	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends $(PACKAGES); }
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .mypy_cache .hypothesis
