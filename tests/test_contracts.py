@@ -20,6 +20,7 @@ NAMES = {
 # Who may import whom: a module may import its own layer and the layers listed for it.
 ARROWS = {
     "errors": set(),
+    "clock": {"errors"},
     "parts": {"errors"},
     "audio": {"errors", "parts"},
     "spectrogram": {"errors", "parts"},
@@ -29,7 +30,7 @@ ARROWS = {
     "scores": {"errors", "parts"},
     "recipe": {"errors", "parts", "models"},
     "corpora": {"errors", "parts", "audio", "sampling"},
-    "library": {"errors", "parts", "audio", "models"},
+    "library": {"clock", "errors", "parts", "audio", "models"},
     "evaluation": {"errors", "parts", "sampling", "scores", "corpora", "models"},
     "training": {
         "errors", "parts", "sampling", "scores", "corpora", "models", "losses", "recipe",

@@ -15,10 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import platformdirs
 import typer
 
 from stemwise import __version__, console
+from stemwise.clock import read_clock
 from stemwise.errors import MissingExtraError, StemwiseError
+from stemwise.parts import parse_weights
 
 if TYPE_CHECKING:
     from stemwise.corpora.bank import Bank
@@ -34,9 +37,18 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Make and check corpora.")
 recipe_app = typer.Typer(no_args_is_help=True, help="Look at recipes.")
 app.add_typer(data_app, name="data")
+models_app = typer.Typer(no_args_is_help=True, help="Look at models.")
 app.add_typer(recipe_app, name="recipe")
+app.add_typer(models_app, name="models")
 
 EXIT_SOME_FAILED = 3
+
+CataloguePath = Annotated[
+    Path | None,
+    typer.Option("--catalogue", envvar="STEMWISE_CATALOGUE", help="Folder of the catalogue."),
+]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Files at a time; default: the CPU cores.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 
 
 def main() -> None:
@@ -44,10 +56,10 @@ def main() -> None:
     try:
         app()
     except StemwiseError as error:
-        print(f"stemwise: {error}", file=sys.stderr)
+        console.remark(str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("stemwise: interrupted", file=sys.stderr)
+        console.remark("interrupted")
         sys.exit(130)
 
 
@@ -90,6 +102,119 @@ def _commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
+def _catalogue_path(given: Path | None) -> Path:
+    """Return the catalogue's folder: what was given, or the one under the user's data."""
+    return given or Path(platformdirs.user_data_dir("stemwise")) / "catalogue"
+
+
+@app.command()
+def index(
+    paths: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders or files.")],
+    catalogue: CataloguePath = None,
+    jobs: Jobs = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name or file; default: the catalogue's own, or compact.")
+    ] = None,
+    retry: Annotated[bool, typer.Option(help="Try files again that failed before.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the catalogue up to date with music folders; stop it at any time."""
+    from stemwise.library.catalogue import Catalogue
+    from stemwise.models.checkpoint import load_model
+
+    store = Catalogue.open(_catalogue_path(catalogue), create=True)
+    source = model or store.model_source or "compact"
+    with console.progress("files") as progress:
+        summary = store.index(
+            paths, load_model(source), jobs, progress, retry=retry, model_source=source
+        )
+    console.print_index(summary, as_json)
+    if summary.failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command()
+def status(catalogue: CataloguePath = None, as_json: AsJson = False) -> None:
+    """Show what the catalogue holds."""
+    from stemwise.library.catalogue import Catalogue
+
+    figures = Catalogue.open(_catalogue_path(catalogue)).status()
+    console.print_record(figures, as_json)
+
+
+@app.command()
+def errors(catalogue: CataloguePath = None, as_json: AsJson = False) -> None:
+    """List the files that could not be indexed, and why."""
+    from stemwise.library.catalogue import Catalogue
+
+    failures = Catalogue.open(_catalogue_path(catalogue)).errors()
+    console.print_errors(failures, as_json)
+
+
+@app.command()
+def similar(
+    query: Annotated[str, typer.Argument(metavar="FILE|ID", help="A file, an id or a title.")],
+    part: Annotated[
+        str | None, typer.Option(help="Parts and weights: drums=1,bass=0.5; default: all five.")
+    ] = None,
+    start: Annotated[str | None, typer.Option("--from", help="Stretch: 42, 0:42, 1:02:03.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End of the stretch.")] = None,
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="Matches at most.")] = 20,
+    catalogue: CataloguePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the pieces and passages most like one, in the parts you choose."""
+    from stemwise.library.catalogue import Catalogue
+    from stemwise.library.search import similar as search
+
+    weights = parse_weights(part) if part is not None else None
+    start_seconds, end_seconds = (read_clock(t) if t is not None else None for t in (start, end))
+    store = Catalogue.open(_catalogue_path(catalogue))
+    result = search(store, query, weights, start_seconds, end_seconds, number)
+    console.print_matches(result, as_json)
+
+
+@app.command()
+def embed(
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE|DIR...", help="Files or folders.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A NumPy archive, .npz.")],
+    jobs: Jobs = None,
+    model: Annotated[str, typer.Option(help="A shipped model's name, or its file.")] = "compact",
+) -> None:
+    """Write the vectors of music files, segment by segment, to a NumPy archive."""
+    from stemwise.library.embed import embed_to_archive
+    from stemwise.models.checkpoint import load_model
+
+    with console.progress("files") as progress:
+        failures = embed_to_archive(paths, load_model(model), output, jobs, progress)
+    for failure in failures:
+        console.remark(failure.reason)
+    if failures:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command("map")
+def draw(
+    output: Annotated[Path, typer.Option("-o", "--output", help="A picture, .png.")],
+    catalogue: CataloguePath = None,
+) -> None:
+    """Draw the catalogue as five maps, one per part."""
+    with _extra("map"):
+        from stemwise.library.picture import draw_map
+    from stemwise.library.catalogue import Catalogue
+
+    pieces = draw_map(Catalogue.open(_catalogue_path(catalogue)), output)
+    print(f"{output}: {pieces} pieces")
+
+
+@models_app.command("list")
+def models_list(as_json: AsJson = False) -> None:
+    """List the models that come with Stemwise."""
+    from stemwise.models.checkpoint import load_model, shipped_models
+
+    console.print_models({path: load_model(path) for path in shipped_models().values()}, as_json)
+
+
 @data_app.command("band")
 def data_band(
     out: Annotated[Path, typer.Argument(help="Folder of the corpus; an earlier run goes on.")],
@@ -103,7 +228,7 @@ def data_band(
     seconds: Annotated[float, typer.Option(help="Length of the longest piece, 6..3600.")] = 90.0,
     seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
     jobs: Annotated[
-        int | None, typer.Option(help="Processes, 0.8 GB of memory each; default: the CPU cores.")
+        int | None, typer.Option(help="Processes, 1 GB of memory each; default: the CPU cores.")
     ] = None,
     midi: Annotated[
         Path | None, typer.Option(help="A further MIDI collection: folder or zip with index.csv.")
@@ -148,8 +273,10 @@ def data_check(
     else:
         for split, total in totals.items():
             stems = ", ".join(f"{part} {number}" for part, number in total["stems"].items())
-            print(f"{split}: {total['pieces']} pieces of {total['songs']} songs, "
-                  f"{total['hours']} h; stems: {stems}")
+            print(
+                f"{split}: {total['pieces']} pieces of {total['songs']} songs, "
+                f"{total['hours']} h; stems: {stems}"
+            )
         print("\n".join(problems) if problems else "no problems")
     if problems:
         raise typer.Exit(1)
@@ -175,6 +302,7 @@ def train(
     corpus: Annotated[Path, typer.Option(help="A corpus, as `stemwise data` makes it.")],
     run: Annotated[Path, typer.Option(help="Folder of the run; an earlier one goes on.")],
     override: Annotated[list[str] | None, typer.Option("--set", help="table.key=value.")] = None,
+    in_memory: Annotated[bool, typer.Option(help="Read the whole bank into memory first.")] = False,
 ) -> None:
     """Train a model by a recipe; stop it at any time, and run it again to go on."""
     from stemwise.recipe import load_recipe
@@ -183,14 +311,16 @@ def train(
         from stemwise.training import train as fit
     resolved = load_recipe(recipe, override or [])
     bank = _bank(corpus, resolved.model.sample_rate_hz)
-    print(fit(resolved, bank, run, commit=_commit()))
+    print(fit(resolved, bank.resident() if in_memory else bank, run, commit=_commit()))
 
 
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="A shipped model's name, or a safetensors file.")],
     corpus: Annotated[Path, typer.Option(help="A corpus, as `stemwise data` makes it.")],
-    split: Annotated[str, typer.Option(help="valid (for choosing) or test (for telling).")] = "test",
+    split: Annotated[
+        str, typer.Option(help="valid (for choosing) or test (for telling).")
+    ] = "test",
     groups: Annotated[int | None, typer.Option(help="Groups of 15 songs at most.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -13,6 +13,7 @@ whatever the number of processes.
 
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import multiprocessing
 import time
@@ -308,7 +309,7 @@ def _record(
     with ProcessPoolExecutor(jobs, spawn, _open_studio, (settings,)) as pool:
         try:
             while True:
-                while len(running) < 2 * jobs and (take := next(remaining, None)):
+                for take in itertools.islice(remaining, 2 * jobs - len(running)):
                     running[pool.submit(_record_in_worker, take, folder)] = take
                 if not running:
                     return

@@ -55,6 +55,10 @@ class Bank:
     pieces: tuple[BankPiece, ...]
     audio: NDArray[np.int16]
 
+    def resident(self) -> "Bank":
+        """Return this bank read into memory: 2 bytes per sample, for disks slow at random reads."""
+        return dataclasses.replace(self, audio=np.array(self.audio))
+
     def stem(self, piece: int, part: int, start: int = 0, length: int | None = None) -> NDArray[np.float32]:  # noqa: E501
         """Return `length` samples of one stem from `start`, float32; zeros if the part is absent.
 

@@ -38,7 +38,9 @@ except ImportError:  # pyfluidsynth is there, but finds no library
 
 __all__ = [
     "SAMPLE_RATE_HZ",
+    "SILENT_LUFS",
     "TARGET_LUFS",
+    "Audio",
     "Synthesizer",
     "apply_effects",
     "balance",

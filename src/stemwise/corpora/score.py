@@ -18,6 +18,9 @@ from stemwise.errors import CorpusError
 from stemwise.parts import PARTS, program_part
 
 __all__ = [
+    "BEND",
+    "PRESSURE",
+    "TAIL_SECONDS",
     "Control",
     "Note",
     "Score",
@@ -27,6 +30,7 @@ __all__ = [
     "excerpt",
     "fold_tempo",
     "read_score",
+    "tempo_bpm",
     "transposed",
 ]
 

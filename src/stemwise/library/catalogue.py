@@ -26,11 +26,12 @@ from typing import Any
 import lancedb
 import pyarrow as pa
 
+from stemwise.audio import audio_files
 from stemwise.errors import CatalogueError, FingerprintError, UsageError
-from stemwise.library import indexing
+from stemwise.library.indexing import IndexSummary, bring_up_to_date
 from stemwise.library.tables import SCHEMAS, Failure, Piece
 from stemwise.library.vectors import Vectors, load_vectors, scan
-from stemwise.models.checkpoint import Model
+from stemwise.models.checkpoint import Model, shipped_models
 
 __all__ = ["Catalogue", "Metadata", "Status"]
 
@@ -110,6 +111,11 @@ class Catalogue:
         return cls(directory, metadata)
 
     @property
+    def model_source(self) -> str | None:
+        """What `load_model` takes for the catalogue's own model; None if nothing was indexed."""
+        return self._metadata.model if self._metadata else None
+
+    @property
     def metadata(self) -> Metadata:
         """Model, fingerprint and format; `CatalogueError` if nothing was indexed yet."""
         if self._metadata is None:
@@ -127,7 +133,7 @@ class Catalogue:
         *,
         retry: bool = False,
         model_source: str | None = None,
-    ) -> indexing.IndexSummary:
+    ) -> IndexSummary:
         """Bring the catalogue up to date with the music files at and under `paths`.
 
         Files whose size and modification time are unchanged are not opened; of the others, those
@@ -141,16 +147,19 @@ class Catalogue:
             jobs: files at a time; the number of cores if None.
             progress: called with (files done, files in all).
             retry: try files that failed before, even if they did not change.
-            model_source: what `load_model` was given; the model's name if None.
+            model_source: what `load_model` was given, noted in a new catalogue; the model's name if
+                None.
 
         Raises:
             FingerprintError: the catalogue holds vectors of another model.
             CatalogueError: another process is indexing.
             UsageError: a path is neither a file nor a folder.
         """
+        paths = list(paths)
+        files = audio_files(paths)
         with self._writing():
             self._claim(model, model_source or model.name)
-            return indexing.index(self, paths, model, jobs, progress, retry)
+            return bring_up_to_date(self, paths, files, model, jobs, progress, retry)
 
     def check_fingerprint(self, model: Model) -> None:
         """Raise `FingerprintError` unless `model` made the vectors of this catalogue."""
@@ -272,6 +281,7 @@ class Catalogue:
             return
         for name, schema in SCHEMAS.items():
             self._database.create_table(name, schema=schema, exist_ok=True)
+        source = source if source in shipped_models() else os.path.abspath(source)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         metadata = Metadata(FORMAT, source, model.fingerprint, model.segment_seconds, now)
         partial = self.directory / "catalogue.json.partial"

@@ -14,7 +14,7 @@ So neither the neighbours in a batch nor the number of threads or jobs change a 
 import hashlib
 import os
 from collections import deque
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stemwise.audio import RANGE_THRESHOLD, cut, level_db, stream
-from stemwise.errors import AudioError, ModelError, StemwiseError
+from stemwise.audio import RANGE_THRESHOLD, audio_files, cut, level_db, stream
+from stemwise.errors import AudioError, ModelError, StemwiseError, UsageError
 from stemwise.models.checkpoint import Model
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS
 
@@ -37,6 +37,7 @@ __all__ = [
     "content_hash",
     "embed_file",
     "embed_files",
+    "embed_to_archive",
     "save_vectors",
 ]
 
@@ -127,6 +128,35 @@ def embed_files(
         pool.shutdown(cancel_futures=True)
         # The workers' setting is their own, but it is also what threads started later begin with.
         torch.set_num_threads(threads)
+
+
+def embed_to_archive(
+    paths: Sequence[Path | str],
+    model: Model,
+    archive: Path,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[FileFailure]:
+    """Embed the music files at and under `paths` into `archive`; return those that failed.
+
+    Raises:
+        UsageError: a path is neither a file nor a folder, or there is no music file.
+        AudioError: every file failed; no archive is written.
+    """
+    files = audio_files(paths)
+    if not files:
+        raise UsageError(f"no music file in {', '.join(map(str, paths))}")
+    embeddings, failures = [], []
+    for done, result in enumerate(embed_files(files, model, jobs), start=1):
+        if isinstance(result, FileEmbedding):
+            embeddings.append(result)
+        elif isinstance(result, FileFailure):
+            failures.append(result)
+        progress(done, len(files))
+    if not embeddings:
+        raise AudioError(f"none of {len(files)} files can be embedded: {failures[0].reason}")
+    save_vectors(archive, embeddings, fingerprint=model.fingerprint)
+    return failures
 
 
 def save_vectors(path: Path, embeddings: Sequence[FileEmbedding], *, fingerprint: str) -> None:

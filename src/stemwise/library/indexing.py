@@ -11,7 +11,7 @@ Steps:
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from stemwise.audio import audio_files
 from stemwise.library.embed import FileEmbedding, FileFailure, FileMatch, embed_files
 from stemwise.library.tables import SCHEMAS, Failure, Piece
 from stemwise.library.tags import read_tags
@@ -29,7 +28,7 @@ from stemwise.parts import PARTS
 if TYPE_CHECKING:
     from stemwise.library.catalogue import Catalogue
 
-__all__ = ["IndexSummary", "index"]
+__all__ = ["IndexSummary", "bring_up_to_date"]
 
 FILES_PER_COMMIT = 64
 SECONDS_PER_COMMIT = 30.0
@@ -79,17 +78,15 @@ class _Run:
         self.batch = _Batch()
         self.written = time.monotonic()
 
-    def look(self, paths: list[Path | str]) -> list[Path]:
-        """Return the files at and under `paths`; note which known ones have gone."""
-        files = audio_files(paths)
+    def look(self, paths: Sequence[Path | str], files: Sequence[Path]) -> None:
+        """Note what was known at and under `paths`, and is not among `files`, which are there."""
         names = {_text(path) for path in files}
         tops = [os.path.abspath(path) for path in paths]
         self.gone = {name for name in self.pieces if name not in names and _under(name, tops)}
         lost = {name for name in self.errors if name not in names and _under(name, tops)}
         self.batch.stale_errors |= lost
-        return files
 
-    def pending(self, files: list[Path]) -> Iterator[Path]:
+    def pending(self, files: Sequence[Path]) -> Iterator[Path]:
         """Yield the files that must be opened; settle the others."""
         for path in files:
             name = _text(path)
@@ -190,19 +187,20 @@ class _Run:
         self.catalogue.tidy()
 
 
-def index(
+def bring_up_to_date(
     catalogue: "Catalogue",
-    paths: Iterable[Path | str],
+    paths: Sequence[Path | str],
+    files: Sequence[Path],
     model: Model,
     jobs: int | None,
     progress: Callable[[int, int], None],
     retry: bool,
 ) -> IndexSummary:
-    """Do what `Catalogue.index` describes; the caller holds the lock."""
+    """Do what `Catalogue.index` says for the `files` under `paths`; the caller has the lock."""
     began = time.monotonic()
     remove_orphans(catalogue)
     run = _Run(catalogue, retry)
-    files = run.look(list(paths))
+    run.look(paths, files)
     waiting = list(run.pending(files))
     done = len(files) - len(waiting)
     progress(done, len(files))

@@ -1,0 +1,129 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+
+from stemwise.corpora.piece import (
+    Piece,
+    check_audio,
+    check_pieces,
+    checked,
+    read_about,
+    read_manifest,
+    summary,
+    write_manifest,
+)
+from stemwise.errors import CorpusError
+
+RATE_HZ = 8000
+
+
+def piece(folder, name, split="train", song=None, parts=("drums", "bass"), seconds=1.0):
+    stems = {}
+    for part in parts:
+        path = folder / name / f"{part}.flac"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.zeros(round(seconds * RATE_HZ)), RATE_HZ)
+        stems[part] = path
+    return Piece(name, song or name, split, 120.0, seconds, "made", "CC0-1.0", stems,
+                 {"drums": {"soundfont": "x"}})  # fmt: skip
+
+
+def test_a_manifest_gives_back_what_was_written_sorted(tmp_path):
+    pieces = [piece(tmp_path, "b"), piece(tmp_path, "å ö", "test"), piece(tmp_path, "a", "valid")]
+    write_manifest(tmp_path, pieces, {"corpus": "made", "seed": 3})
+    assert read_manifest(tmp_path) == sorted(pieces, key=lambda p: p.identifier)
+    assert read_about(tmp_path) == {"corpus": "made", "seed": 3}
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["manifest.json"]
+
+
+def test_the_bytes_of_a_manifest_do_not_depend_on_the_order(tmp_path):
+    pieces = [piece(tmp_path, "b", parts=("bass", "drums")), piece(tmp_path, "a")]
+    write_manifest(tmp_path, pieces, {})
+    first = (tmp_path / "manifest.json").read_bytes()
+    turned = [replace(p, stems=dict(reversed(p.stems.items()))) for p in reversed(pieces)]
+    write_manifest(tmp_path, turned, {})
+    assert (tmp_path / "manifest.json").read_bytes() == first
+    assert str(tmp_path) not in first.decode()
+
+
+def test_a_corpus_may_be_moved(tmp_path):
+    write_manifest(tmp_path / "old", [piece(tmp_path / "old", "a")], {})
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert check_pieces(read_manifest(tmp_path / "new")) == []
+
+
+def test_a_stem_outside_is_refused(tmp_path):
+    with pytest.raises(CorpusError, match="outside"):
+        write_manifest(tmp_path / "corpus", [piece(tmp_path / "elsewhere", "a")], {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "wanted 1"),
+        ('{"format": 9}', "format 9"),
+        ('{"format": 1, "about": {}, "pieces": [{"identifier": "a"}]}', "piece 0"),
+    ],
+)
+def test_a_damaged_manifest_is_one_clear_line(tmp_path, text, message):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(CorpusError, match=message) as caught:
+        read_manifest(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_manifest_says_how_to_make_one(tmp_path):
+    with pytest.raises(CorpusError, match="stemwise data band"):
+        read_manifest(tmp_path)
+
+
+def test_each_problem_is_named(tmp_path):
+    good = piece(tmp_path, "good")
+    assert check_pieces([good]) == []
+    missing = replace(good, identifier="m", stems={"drums": tmp_path / "none.flac"})
+    wrong = {
+        "used twice": [good, good],
+        "is in train and in test": [good, replace(good, identifier="x", split="test")],
+        "split 'eval'": [replace(good, split="eval")],
+        "tempo_bpm is 0": [replace(good, tempo_bpm=0.0)],
+        "tempo_bpm is nan": [replace(good, tempo_bpm=float("nan"))],
+        "duration_seconds is -1": [replace(good, duration_seconds=-1.0)],
+        "no stems": [replace(good, stems={})],
+        "unknown part 'vocals'": [replace(good, stems={"vocals": good.stems["drums"]})],
+        "drums stem is missing": [missing],
+    }
+    for expected, pieces in wrong.items():
+        problems = check_pieces(pieces)
+        assert len(problems) == 1, problems
+        assert expected in problems[0]
+        with pytest.raises(CorpusError):
+            checked(pieces)
+    assert checked([good]) == [good]
+
+
+def test_headers_are_checked(tmp_path):
+    good = piece(tmp_path, "good")
+    assert check_audio([good]) == []
+    assert "wanted 16000" in check_audio([replace(good, duration_seconds=2.0)])[0]
+    soundfile.write(good.stems["bass"], np.zeros((16000, 2)), 16000)
+    assert any("differ in rate or channels" in problem for problem in check_audio([good]))
+    good.stems["bass"].write_bytes(b"no audio")
+    assert "bass stem cannot be read" in check_audio([good])[0]
+    good.stems["bass"].unlink()
+    assert check_audio([good]) == []
+
+
+def test_the_summary_counts_by_split(tmp_path):
+    pieces = [piece(tmp_path, "a", song="s"), piece(tmp_path, "b", song="s", parts=("bass",))]
+    totals = summary(pieces)
+    assert totals["train"]["pieces"] == 2
+    assert totals["train"]["songs"] == 1
+    assert totals["train"]["stems"] == {
+        "drums": 1, "bass": 2, "piano": 0, "guitar": 0, "residuals": 0,
+    }  # fmt: skip
+    assert totals["test"]["pieces"] == 0
+    json.dumps(totals)

@@ -1,0 +1,202 @@
+import shutil
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from made_music import TINY, tone, write_av, write_sndfile
+from stemwise.audio import level_db, segments
+from stemwise.errors import AudioError, ModelError, UsageError
+from stemwise.library.embed import (
+    FileEmbedding,
+    FileFailure,
+    FileMatch,
+    content_hash,
+    embed_file,
+    embed_files,
+    embed_to_archive,
+    save_vectors,
+)
+from stemwise.models.checkpoint import Model
+from stemwise.models.direct import Direct
+
+ARRAYS = ("start_seconds", "embeddings", "presence", "level_db")
+
+
+@pytest.fixture
+def files(tmp_path):
+    return [
+        write_sndfile(tmp_path / "a.wav", tone(5.3, seed=1)),
+        write_sndfile(tmp_path / "b.flac", tone(2.0, 22050, seed=2), 22050),
+        write_sndfile(tmp_path / "c.mp3", tone(7, seed=3)),
+        write_av(tmp_path / "d.m4a", tone(4, seed=4), "aac"),
+        write_sndfile(tmp_path / "e.ogg", tone(1.2, seed=5)),
+    ]
+
+
+def same(one, other):
+    return one.content == other.content and all(
+        np.array_equal(getattr(one, name), getattr(other, name)) for name in ARRAYS
+    )
+
+
+def test_a_file_gives_one_vector_per_segment(files, tiny_model):
+    found = embed_file(files[0], tiny_model)
+    assert found.embeddings.shape == (3, 5, 128)
+    assert found.presence.shape == (3, 5)
+    assert {found.embeddings.dtype, found.presence.dtype, found.level_db.dtype} == {np.dtype("f4")}
+    np.testing.assert_allclose(np.linalg.norm(found.embeddings, axis=-1), 1, atol=1e-5)
+    np.testing.assert_allclose(found.start_seconds, [0, 2, 3.3], atol=1e-3)
+    assert found.duration_seconds == pytest.approx(5.3, abs=1e-3)
+    assert embed_file(files[4], tiny_model).duration_seconds == pytest.approx(1.2, abs=1e-3)
+    for s, (start_seconds, wave) in enumerate(segments(files[0], 8000, 2.0)):
+        with torch.inference_mode():
+            embedding, presence = tiny_model.describe(torch.tensor(wave)[None])
+        assert found.start_seconds[s] == start_seconds
+        np.testing.assert_allclose(found.embeddings[s], embedding[0], atol=1e-5)
+        np.testing.assert_allclose(found.presence[s], presence[0], atol=1e-5)
+        assert found.level_db[s] == pytest.approx(float(level_db(wave)), abs=1e-4)
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_not_a_bit_depends_on_neighbours_jobs_or_threads(files, tiny_model, jobs, threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        alone = [embed_file(path, tiny_model) for path in files]
+        together = list(embed_files(files, tiny_model, jobs))
+        backwards = list(embed_files(files[::-1], tiny_model, jobs))[::-1]
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert [result.path for result in together] == files
+    for a, b, c in zip(alone, together, backwards, strict=True):
+        assert same(a, b)
+        assert same(a, c)
+
+
+def test_threads_of_the_caller_are_left_alone(files, tiny_model):
+    before = torch.get_num_threads()
+    list(embed_files(files, tiny_model, 2))
+    embed_file(files[0], tiny_model)
+    results = embed_files(files, tiny_model, 2)
+    next(results)
+    results.close()
+    assert torch.get_num_threads() == before
+    code = []
+    thread = threading.Thread(target=lambda: code.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert code == [before]
+
+
+def test_silent_segments_have_no_parts(tmp_path, tiny_model):
+    sound = tone(6)
+    sound[2 * 44100 : 4 * 44100 + 2000] = 0.25  # a constant is silence too
+    found = embed_file(write_sndfile(tmp_path / "s.wav", sound, subtype="FLOAT"), tiny_model)
+    np.testing.assert_array_equal(found.presence.any(axis=1), [True, True, True])
+    quiet = write_sndfile(tmp_path / "q.wav", np.zeros(44100 * 5, np.float32))
+    found = embed_file(quiet, tiny_model)
+    assert not found.presence.any()
+    assert not found.embeddings.any()
+    np.testing.assert_array_equal(found.level_db, -120)
+
+
+def test_bad_files_stop_nothing(files, tmp_path, tiny_model):
+    (tmp_path / "bad.mp3").write_text("not music")
+    short = write_sndfile(tmp_path / "short.wav", tone(0.2))
+    order = [files[0], tmp_path / "bad.mp3", files[1], short, tmp_path / "gone.wav"]
+    results = list(embed_files(order, tiny_model, 2))
+    assert [r.path for r in results] == order
+    assert [type(r) for r in results] == [
+        FileEmbedding, FileFailure, FileEmbedding, FileFailure, FileFailure,
+    ]  # fmt: skip
+    assert "cannot be decoded" in results[1].reason
+    assert "0.20 s" in results[3].reason
+    assert "No such file" in results[4].reason
+    with pytest.raises(AudioError):
+        embed_file(short, tiny_model)
+
+
+def test_an_unforeseen_error_is_recorded_too(files, tiny_model, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(tiny_model.network, "describe", fail)
+    (result,) = embed_files(files[:1], tiny_model)
+    assert result.reason == f"{files[0]} failed unexpectedly: RuntimeError: out of luck"
+
+
+def test_known_content_is_not_decoded(files, tmp_path, tiny_model):
+    copy = shutil.copy(files[2], tmp_path / "copy.mp3")
+    known = {content_hash(files[2])}
+    first, second = embed_files([copy, files[0]], tiny_model, known=known)
+    assert first == FileMatch(copy, *known)
+    assert isinstance(second, FileEmbedding)
+
+
+def test_many_files_keep_their_order_in_bounded_memory(tmp_path, tiny_model):
+    path = write_sndfile(tmp_path / "s.wav", tone(1))
+    asked = []
+
+    def paths():
+        for i in range(200):
+            asked.append(i)
+            yield path
+
+    results = embed_files(paths(), tiny_model, jobs=2)
+    for taken, result in enumerate(results, start=1):
+        assert isinstance(result, FileEmbedding)
+        assert len(asked) - taken <= 2 * 16 + 1
+    assert taken == 200
+
+
+def test_a_model_without_unit_blocks_is_refused(files):
+    torch.manual_seed(0)
+    loose = Model(Direct(TINY.model_copy(update={"unit_blocks": False})), "loose", {})
+    with pytest.raises(ModelError, match="loose gives blocks of length"):
+        embed_file(files[0], loose)
+    with pytest.raises(ModelError):
+        list(embed_files(files, loose))
+
+
+def test_vectors_are_saved_in_order(files, tmp_path, tiny_model):
+    done = list(embed_files(files[:2], tiny_model))
+    archive = tmp_path / "new" / "vectors.npz"
+    save_vectors(archive, done, fingerprint=tiny_model.fingerprint)
+    with np.load(archive) as stored:
+        assert stored["embeddings"].dtype == stored["presence"].dtype == np.float32
+        np.testing.assert_array_equal(
+            stored["embeddings"], np.concatenate([d.embeddings for d in done])
+        )
+        assert list(stored["path"]) == [str(d.path) for d in done for _ in d.start_seconds]
+        assert stored["presence"].shape == (4, 5)
+        assert len(stored["start_seconds"]) == len(stored["level_db"]) == 4
+        assert str(stored["fingerprint"]) == tiny_model.fingerprint
+    assert [p.name for p in archive.parent.iterdir()] == ["vectors.npz"]
+    save_vectors(archive, [], fingerprint="none")
+    with np.load(archive) as stored:
+        assert stored["embeddings"].shape == (0, 5, 128)
+
+
+def test_an_archive_of_a_folder_says_what_failed(files, tmp_path, tiny_model):
+    bad = tmp_path / "bad.mp3"
+    bad.write_text("not music")
+    told = []
+    failures = embed_to_archive(
+        [tmp_path],
+        tiny_model,
+        tmp_path / "v.npz",
+        2,
+        lambda done, total: told.append((done, total)),
+    )
+    assert [f.path for f in failures] == [bad]
+    assert told[-1] == (6, 6)
+    with pytest.raises(AudioError, match="none of 1 files can be embedded"):
+        embed_to_archive([bad], tiny_model, tmp_path / "w.npz")
+    assert not (tmp_path / "w.npz").exists()
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(UsageError, match="no music file"):
+        embed_to_archive([tmp_path / "nothing"], tiny_model, tmp_path / "w.npz")
