@@ -28,7 +28,7 @@ $(STAMPS)/test: $(STAMPS)/venv pyproject.toml
 
 # Index a collection of real music and ask it for what sounds alike, part by part.
 demo: $(STAMPS)/demo
-	$(BIN)/stemwise demo demo/music --output build/demo
+	$(BIN)/stemwise demo demo/music --output build/demo --query "d e2m5"
 
 # The whole test suite, on the CPU.
 test: $(STAMPS)/test system-test

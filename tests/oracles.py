@@ -14,7 +14,9 @@ def contrastive_of_part(embedding, labels, temperature):
         positives = [b for b in others if labels[b] == label]
         if not positives:
             continue
-        dot = {b: sum(x * y for x, y in zip(embedding[a], embedding[b], strict=True)) for b in others}
+        dot = {
+            b: sum(x * y for x, y in zip(embedding[a], embedding[b], strict=True)) for b in others
+        }
         below = math.log(sum(math.exp(dot[b] / temperature) for b in others))
         losses.append(-sum(dot[p] / temperature - below for p in positives) / len(positives))
     return sum(losses) / len(losses) if losses else 0.0

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from oracles import contrastive_of_part
 from torch.nn import functional
 
+from oracles import contrastive_of_part
 from stemwise import losses
 
 

@@ -117,5 +117,7 @@ def test_cross_plan_reads_as_its_definition():
 def test_normal_plan_holds_every_segment_once():
     plan = normal_plan(SEGMENTS)
     assert plan.pieces.shape == (80 * 20, 1, len(PARTS))
-    places = {(int(p[0]), int(s[0])) for p, s in zip(plan.pieces[:, 0], plan.starts[:, 0], strict=True)}
+    places = {
+        (int(p[0]), int(s[0])) for p, s in zip(plan.pieces[:, 0], plan.starts[:, 0], strict=True)
+    }
     assert places == {(100 + p, s * 10) for p in range(80) for s in range(20)}

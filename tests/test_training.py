@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_corpus import RATE_HZ, write_corpus
 from typer.testing import CliRunner
 
+from made_corpus import RATE_HZ, write_corpus
 from stemwise import losses
 from stemwise.cli import app
 from stemwise.corpora.bank import bank_of
@@ -28,7 +28,9 @@ SMALL = [
     "training.validate_every_epochs=2", "loss.separation=1.0", "loss.mask_layer=3",
     "loss.separated_mixtures=2",
 ]  # fmt: skip
-pytestmark = pytest.mark.filterwarnings("ignore::lightning.pytorch.utilities.warnings.PossibleUserWarning")  # noqa: E501
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::lightning.pytorch.utilities.warnings.PossibleUserWarning"
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +62,10 @@ def test_a_run_trains_validates_and_leaves_a_model(bank, recipe, tmp_path):
 
 def test_a_stopped_run_goes_on_to_the_same_weights(bank, recipe, tmp_path):
     whole = load_model(train(recipe, bank, tmp_path / "whole", progress=False))
-    half = recipe.model_copy(
-        update={"training": recipe.training.model_copy(update={"steps": 3})}
-    )
+    half = recipe.model_copy(update={"training": recipe.training.model_copy(update={"steps": 3})})
     assert half.training.steps == 3
 
-    class Stop(Exception):
+    class StoppedError(RuntimeError):
         pass
 
     calls = []
@@ -74,12 +74,12 @@ def test_a_stopped_run_goes_on_to_the_same_weights(bank, recipe, tmp_path):
     def stopping(*args, **kwargs):
         calls.append(1)
         if len(calls) > 4:  # in the second of two epochs
-            raise Stop
+            raise StoppedError
         return original(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(losses, "contrastive", stopping)
-        with pytest.raises(Stop):
+        with pytest.raises(StoppedError):
             train(recipe, bank, tmp_path / "stopped", progress=False)
     again = load_model(train(recipe, bank, tmp_path / "stopped", progress=False))
     assert again.fingerprint == whole.fingerprint
@@ -116,8 +116,7 @@ def test_evaluation_reports_both_scores_and_is_repeatable(bank, recipe):
     torch.manual_seed(0)
     network = Direct(recipe.model).eval()
     reports = [
-        evaluate(bank, network.describe, "test", Pseudo10x5(segments_per_piece=1))
-        for _ in range(2)
+        evaluate(bank, network.describe, "test", Pseudo10x5(segments_per_piece=1)) for _ in range(2)
     ]
     assert reports[0] == reports[1]
     pseudo = reports[0]["pseudo-10x5"]["drums"]

@@ -207,6 +207,29 @@ def draw(
     print(f"{output}: {pieces} pieces")
 
 
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of music.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="For the catalogue and the map.")],
+    query: Annotated[str | None, typer.Option(help="Id or title; default: the fullest.")] = None,
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="Matches each.")] = 5,
+) -> None:
+    """Index a folder, ask one piece what sounds alike part by part, and draw the map."""
+    with _extra("map"):
+        from stemwise.library.tour import tour
+
+    with console.progress("files") as progress:
+        seen = tour(folder, output, query, number, progress)
+    console.print_index(seen.summary, as_json=False)
+    for name, result in seen.results.items():
+        weights = ",".join(f"{part}={weight:g}" for part, weight in result.weights.items())
+        print(f"\nnearest to {result.query} by {name} ({weights})")
+        console.print_matches(result, as_json=False)
+    for part in seen.silent:
+        console.remark(f"no {part} sounds in this piece")
+    print(f"\nmap of the collection, part by part: {seen.picture}")
+
+
 @models_app.command("list")
 def models_list(as_json: AsJson = False) -> None:
     """List the models that come with Stemwise."""

@@ -47,9 +47,7 @@ def describe_plan(
     embeddings, presences = [], []
     for first in range(0, len(plan.pieces), batch):
         rows = slice(first, first + batch)
-        part = Plan(
-            plan.pieces[rows], plan.starts[rows], plan.gains_db[rows], plan.length_samples
-        )
+        part = Plan(plan.pieces[rows], plan.starts[rows], plan.gains_db[rows], plan.length_samples)
         mixture = torch.from_numpy(bank.gather(part)[:, 0].sum(axis=1))
         with torch.inference_mode():
             embedding, presence = describe(mixture.to(device))

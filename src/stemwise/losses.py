@@ -49,9 +49,7 @@ def presence(logits: torch.Tensor, playing: torch.Tensor) -> torch.Tensor:
     return functional.binary_cross_entropy_with_logits(logits, playing.float())
 
 
-def separation(
-    masks: torch.Tensor, mixture: torch.Tensor, stems: torch.Tensor
-) -> torch.Tensor:
+def separation(masks: torch.Tensor, mixture: torch.Tensor, stems: torch.Tensor) -> torch.Tensor:
     """Return the mean L1 distance of masked mixture and stems, on magnitudes (section III-A2).
 
     Departure: magnitudes are mel magnitudes, relative to the mixture's mean, so that loud and soft

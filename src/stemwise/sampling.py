@@ -114,7 +114,9 @@ def contrastive_plan(
         CorpusError: fewer songs than the batch needs.
     """
     if mixtures < 2 or mixtures % 2 or len(kept_parts) != len(PARTS):
-        raise ValueError(f"need an even number of mixtures and 5 weights, got {mixtures}, {kept_parts}")
+        raise ValueError(
+            f"need an even number of mixtures and 5 weights, got {mixtures}, {kept_parts}"
+        )
     rng = np.random.default_rng([seed, epoch, index])
     shape = (mixtures, len(PARTS))
     pieces, starts = np.empty(shape, np.int64), np.empty(shape, np.int64)
@@ -156,9 +158,7 @@ def _two_segments(
     """Draw the first samples of two segments of a piece that do not overlap, the part sounding."""
     apart = segments.apart
     sounding = np.flatnonzero(segments.sounding[row][:, part])
-    far_enough = sounding[
-        (sounding >= sounding[0] + apart) | (sounding <= sounding[-1] - apart)
-    ]
+    far_enough = sounding[(sounding >= sounding[0] + apart) | (sounding <= sounding[-1] - apart)]
     first = rng.choice(far_enough)
     second = rng.choice(sounding[np.abs(sounding - first) >= apart])
     return int(first) * segments.hop_samples, int(second) * segments.hop_samples

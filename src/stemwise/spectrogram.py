@@ -64,6 +64,8 @@ class LogMel(nn.Module):
         self, sample_rate_hz: int, n_fft: int, hop_samples: int, n_mels: int, f_min_hz: float = 0.0
     ) -> None:
         super().__init__()
+        self.window: torch.Tensor
+        self.filters: torch.Tensor
         self.n_fft = n_fft
         self.hop_samples = hop_samples
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
@@ -83,8 +85,7 @@ class LogMel(nn.Module):
 
     def mel(self, waveform: torch.Tensor) -> torch.Tensor:
         """Return the linear mel magnitudes (B, F, T) of `waveform` (B, N)."""
-        filters: torch.Tensor = self.filters  # type: ignore[assignment]
-        return torch.matmul(filters, self.magnitude(waveform))
+        return torch.matmul(self.filters, self.magnitude(waveform))
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
         """Return the standardised log-mel spectrogram (B, 1, F, T) of `waveform` (B, N)."""

@@ -7,6 +7,7 @@ A run folder holds the resolved recipe, versions, metrics, checkpoints to resume
 run is through, ``<name>.safetensors``.
 """
 
+import ctypes
 import json
 import logging
 import platform
@@ -31,10 +32,11 @@ from stemwise.models.direct import Direct, MaskHead
 from stemwise.recipe import Recipe
 from stemwise.sampling import Segments, contrastive_plan
 
-__all__ = ["ContrastiveStage", "train"]
+__all__ = ["ContrastiveStage", "keep_memory", "train"]
 
 VALIDATION = Pseudo10x5(groups=2, segments_per_piece=3)
 VALIDATION_SECONDS = 10.0
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
 
 
 class Batches(Dataset[dict[str, torch.Tensor]]):
@@ -77,7 +79,8 @@ class ContrastiveStage(lightning.LightningModule):
         self.segments = bank.segments(
             "train", sampling.segment_seconds, sampling.hop_seconds, sampling.silence_rule
         )
-        self.network = Direct(recipe.model).to(memory_format=torch.channels_last)
+        self.network = Direct(recipe.model)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         layer = recipe.loss.mask_layer
         self.masks = (
             MaskHead(recipe.model.channels[layer - 1], layer) if recipe.loss.separation else None
@@ -98,14 +101,12 @@ class ContrastiveStage(lightning.LightningModule):
         }
         if self.masks is not None:
             parts["separation"] = self._separation(maps[weights.mask_layer - 1], batch)
-        total = sum(getattr(weights, name) * value for name, value in parts.items())
+        total = torch.stack([getattr(weights, name) * value for name, value in parts.items()]).sum()
         self.log_dict({f"train/{name}": value for name, value in parts.items()})
         self.log("loss", total, prog_bar=True)
-        return total  # type: ignore[return-value]
+        return total
 
-    def _separation(
-        self, features: torch.Tensor, batch: dict[str, torch.Tensor]
-    ) -> torch.Tensor:
+    def _separation(self, features: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the separation loss of the first mixtures of a batch, those that bring stems."""
         count, parts = batch["stems"].shape[:2]
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
@@ -113,7 +114,8 @@ class ContrastiveStage(lightning.LightningModule):
             stems = self.network.front_end.mel(batch["stems"].flatten(0, 1))
         assert self.masks is not None
         masks = self.masks(features[:count], *mixture.shape[1:])
-        return losses.separation(masks.float(), mixture, stems.unflatten(0, (count, parts)))
+        stems = stems.reshape(count, parts, *mixture.shape[1:])
+        return losses.separation(masks.float(), mixture, stems)
 
     def train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
         """Return the batches of the current epoch."""
@@ -177,6 +179,7 @@ def train(
             f"{recipe.model.sample_rate_hz} Hz; prepare one at that rate"
         )
     _claim(run, recipe, bank, commit)
+    keep_memory()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # tips and device notes
     lightning.seed_everything(recipe.training.seed, verbose=False)
     torch.set_float32_matmul_precision("high")
@@ -211,6 +214,18 @@ def train(
     return path
 
 
+def keep_memory() -> None:
+    """Tell glibc to keep freed memory: handing it back and forth takes longer than the training.
+
+    Large arrays are mapped and unmapped at every use by default, and each page is faulted in again;
+    benchmarks/training_step.py measures what that costs. Elsewhere than on glibc nothing happens.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD):
+            mallopt(option, 2**30)
+
+
 def _claim(run: Path, recipe: Recipe, bank: Bank, commit: str) -> None:
     """Write what the run is made of; refuse a folder that holds a run of another recipe."""
     run.mkdir(parents=True, exist_ok=True)
@@ -232,5 +247,3 @@ def _claim(run: Path, recipe: Recipe, bank: Bank, commit: str) -> None:
         "command": sys.argv[1:],
     }
     (run / "run.json").write_text(json.dumps(facts, indent=1))
-
-

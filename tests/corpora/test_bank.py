@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from made_corpus import RATE_HZ, write_corpus
 
+from made_corpus import RATE_HZ, write_corpus
 from stemwise.corpora.bank import bank_of, open_bank, prepare
 from stemwise.errors import CorpusError
 from stemwise.sampling import Plan

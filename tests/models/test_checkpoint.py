@@ -56,7 +56,7 @@ def test_a_loaded_model_cannot_be_trained(network, tmp_path):
 
 
 def test_mistakes_are_one_clear_line(network, tmp_path):
-    with pytest.raises(ModelError, match="nowhere.*neither a file nor shipped"):
+    with pytest.raises(ModelError, match=r"nowhere.*neither a file nor shipped"):
         load_model("nowhere")
     (tmp_path / "text.safetensors").write_text("not weights at all")
     with pytest.raises(ModelError, match="cannot be read as safetensors"):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from oracles import mes_of_part
 from sklearn.neighbors import KNeighborsClassifier
 
+from oracles import mes_of_part
 from stemwise.scores.mes import mes, nearest
 
 

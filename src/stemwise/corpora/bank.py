@@ -1,4 +1,4 @@
-"""The bank: a corpus prepared once for fast random reads, and `gather`, which turns a plan to sound.
+"""The bank: a corpus prepared once for fast random reads; `gather` turns a plan into sound.
 
 On disk a bank is a folder: ``audio.i16`` (every stem of every piece, one after the other, mono
 16-bit at the bank's rate), ``bank.json`` (pieces, rate, offsets) and ``done.u8`` (which pieces are
@@ -59,7 +59,9 @@ class Bank:
         """Return this bank read into memory: 2 bytes per sample, for disks slow at random reads."""
         return dataclasses.replace(self, audio=np.array(self.audio))
 
-    def stem(self, piece: int, part: int, start: int = 0, length: int | None = None) -> NDArray[np.float32]:  # noqa: E501
+    def stem(
+        self, piece: int, part: int, start: int = 0, length: int | None = None
+    ) -> NDArray[np.float32]:
         """Return `length` samples of one stem from `start`, float32; zeros if the part is absent.
 
         What lies beyond the end of the piece is zero.
@@ -70,7 +72,9 @@ class Bank:
         if entry.offsets[part] >= 0:
             stop = min(start + length, entry.length_samples)
             first = entry.offsets[part] + start
-            np.divide(self.audio[first : first + stop - start], FULL_SCALE, out=wave[: stop - start])
+            np.divide(
+                self.audio[first : first + stop - start], FULL_SCALE, out=wave[: stop - start]
+            )
         return wave
 
     def gather(self, plan: Plan) -> NDArray[np.float32]:
@@ -78,7 +82,7 @@ class Bank:
         stems = np.zeros((*plan.pieces.shape, plan.length_samples), np.float32)
         scale = (10 ** (plan.gains_db / 20) / FULL_SCALE).astype(np.float32)
         for place in np.ndindex(plan.pieces.shape):
-            piece, part, start = plan.pieces[place], place[-1], plan.starts[place]
+            piece, part, start = int(plan.pieces[place]), place[-1], int(plan.starts[place])
             if piece < 0 or self.pieces[piece].offsets[part] < 0:
                 continue
             first = self.pieces[piece].offsets[part] + start
@@ -229,8 +233,13 @@ def _layout(pieces: Sequence[Piece], sample_rate_hz: int) -> tuple[list[BankPiec
             total += length if part in piece.stems else 0
         entries.append(
             BankPiece(
-                piece.identifier, piece.song, piece.split, piece.tempo_bpm, piece.source,
-                length, tuple(offsets),
-            )  # fmt: skip
+                piece.identifier,
+                piece.song,
+                piece.split,
+                piece.tempo_bpm,
+                piece.source,
+                length,
+                tuple(offsets),
+            )
         )
     return entries, total

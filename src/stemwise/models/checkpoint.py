@@ -5,7 +5,7 @@ the weights come from, and nothing that runs code. Weights may be stored in half
 are always used in single precision.
 
 Convention: a **fingerprint** is 16 hex digits of a hash over the weights as used, the shape (front
-end included) and the length of a segment. Vectors with different fingerprints are never compared.
+end and length of a segment included) and the way files are cut into segments. Vectors with different fingerprints are never compared.
 """
 
 import hashlib
@@ -25,6 +25,7 @@ from stemwise.models.direct import Direct, DirectShape
 __all__ = ["Model", "load_model", "save_model", "shipped_models"]
 
 FORMAT = "stemwise-model-1"
+SEGMENTING = "whole-1"  # of audio.cut: change it whenever the same file would be cut otherwise
 
 
 class Model(torch.nn.Module):
@@ -56,7 +57,7 @@ class Model(torch.nn.Module):
 
 def _fingerprint(network: Direct) -> str:
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(network.shape.model_dump_json().encode())
+    digest.update(f"{FORMAT} {SEGMENTING} {network.shape.model_dump_json()}".encode())
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

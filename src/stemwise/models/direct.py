@@ -50,7 +50,7 @@ class DirectShape(BaseModel):
     @property
     def bins_out(self) -> int:
         """Frequency bins that are left after the encoder."""
-        return -(-self.n_mels // 2 ** len(self.channels))
+        return -(-self.n_mels // (1 << len(self.channels)))
 
 
 class Direct(nn.Module):
@@ -92,11 +92,11 @@ class Direct(nn.Module):
         Any length above half an STFT window will do. Silence gives a constant vector: ask
         `describe` whether a part sounds at all.
         """
-        return self(mixture)[0]  # type: ignore[no-any-return]
+        return self.describe(mixture)[0]
 
     def describe(self, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the embedding (B, 5, 128) and the presence (B, 5) in 0..1 of `mixture` (B, N)."""
-        embedding, logits = self(mixture)
+        embedding, logits = self.forward(mixture)
         return embedding, logits.sigmoid()
 
 
@@ -116,5 +116,5 @@ class MaskHead(nn.Module):
 
     def forward(self, features: torch.Tensor, bins: int, frames: int) -> torch.Tensor:
         """Return masks (B, 5, bins, frames) in 0..1 that sum to 1 over the parts."""
-        logits = self.unfold(self.project(features))[..., :bins, :frames]
+        logits: torch.Tensor = self.unfold(self.project(features))[..., :bins, :frames]
         return logits.softmax(dim=1)

@@ -7,6 +7,7 @@ deep U-Net convolutional networks", ISMIR 2017.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -33,7 +34,7 @@ class Encoder(nn.Sequential):
                     nn.BatchNorm2d(outside),
                     nn.LeakyReLU(SLOPE),
                 )
-                for inside, outside in zip(widths[:-1], widths[1:], strict=True)
+                for inside, outside in pairwise(widths)
             )
         )
 

@@ -88,7 +88,7 @@ def mes(
         raise ValueError(f"need (S, D) and (S,), got {tuple(block.shape)}, {tuple(labels.shape)}")
     barred = torch.arange(count) if barred is None else barred
     near = nearest(block, barred)
-    values, coded = labels.unique(return_inverse=True)
+    values, coded = torch.unique(labels, return_inverse=True)
     votes = torch.zeros(count, len(values) + 1, dtype=torch.long)
     votes.scatter_add_(1, torch.where(near >= 0, coded[near], len(values)), torch.ones_like(near))
     vote = votes[:, :-1].argmax(dim=1)  # the first, so the smallest, of equal counts
