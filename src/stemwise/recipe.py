@@ -37,6 +37,9 @@ class SamplingSettings(Section):
     kept_parts: tuple[float, float, float, float, float] = Field(
         description="Weights of keeping 1, 2, 3, 4 or 5 parts of a mixture."
     )
+    twins: int = Field(
+        default=0, description="Mixtures repeated with one part from elsewhere.", ge=0
+    )
     gain_deviation_db: float = Field(
         description="Deviation of the random gain of each stem, in dB.", ge=0
     )

@@ -36,12 +36,14 @@ class Plan:
         starts: (B, V, I) first sample of the segment.
         gains_db: (B, V, I) gain of each stem in dB.
         length_samples: samples per segment, N.
+        labels: (B, V, I) what the loss compares by, -1 for not at all; the pieces if None.
     """
 
     pieces: NDArray[np.int64]
     starts: NDArray[np.int64]
     gains_db: NDArray[np.float64]
     length_samples: int
+    labels: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def contrastive_plan(
     mixtures: int,
     kept_parts: Sequence[float],
     gain_deviation_db: float,
+    twins: int = 0,
 ) -> Plan:
     """Draw a batch in which every part of every mixture comes from another song.
 
@@ -97,6 +100,10 @@ def contrastive_plan(
     two segments that do not overlap, from one piece, which land in two mixtures. A piece is thus a
     label that exactly two mixtures share, with different songs in every other part. Then some parts
     are left out of each mixture.
+
+    A twin repeats one of these mixtures, the same stems at the same moment, but for one part, which
+    comes from another of the mixtures. It is compared in that part alone: the nearest wrong answer
+    has the same background.
 
     Args:
         segments: where each part sounds.
@@ -106,9 +113,10 @@ def contrastive_plan(
         mixtures: B, even.
         kept_parts: five weights; the chance to keep 1, 2, 3, 4 or 5 of a mixture's parts.
         gain_deviation_db: each stem's gain is normal with this deviation, cut at twice of it.
+        twins: at most `mixtures`; these come after the mixtures.
 
     Returns:
-        A plan with V = 1.
+        A plan with V = 1 and B = `mixtures` + `twins`.
 
     Raises:
         CorpusError: fewer songs than the batch needs.
@@ -133,7 +141,32 @@ def contrastive_plan(
     rank = rng.permuted(np.tile(np.arange(len(PARTS)), (mixtures, 1)), axis=1)
     pieces[rank >= kept[:, None]] = -1
     gains = np.clip(rng.standard_normal(shape), -2, 2) * gain_deviation_db
-    return Plan(pieces[:, None], starts[:, None], gains[:, None], segments.length_samples)
+    labels = pieces
+    if twins:
+        chosen = rng.choice(mixtures, twins, replace=False)
+        parts, donors = _swaps(pieces, chosen, rng)
+        new = np.arange(mixtures, mixtures + twins)
+        pieces, starts, gains = (np.concatenate([x, x[chosen]]) for x in (pieces, starts, gains))
+        for of in (pieces, starts):
+            of[new, parts] = of[donors, parts]
+        labels = np.concatenate([labels, np.full((twins, len(PARTS)), -1)])
+        labels[new, parts] = pieces[new, parts]
+    return Plan(
+        pieces[:, None], starts[:, None], gains[:, None], segments.length_samples, labels[:, None]
+    )
+
+
+def _swaps(
+    pieces: NDArray[np.int64], chosen: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw, for each chosen mixture, a part that plays in it and another mixture to take it from."""
+    parts, donors = [], []
+    for mixture in chosen:
+        part = rng.choice(np.flatnonzero(pieces[mixture] >= 0))
+        others = np.flatnonzero((pieces[:, part] >= 0) & (pieces[:, part] != pieces[mixture, part]))
+        parts.append(part)
+        donors.append(rng.choice(others) if len(others) else mixture)
+    return np.array(parts), np.array(donors)
 
 
 def _draw_songs(

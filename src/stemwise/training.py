@@ -60,9 +60,15 @@ class Batches(Dataset[dict[str, torch.Tensor]]):
             mixtures=sampling.mixtures,
             kept_parts=sampling.kept_parts,
             gain_deviation_db=sampling.gain_deviation_db,
+            twins=sampling.twins,
         )
         stems = torch.from_numpy(self.bank.gather(plan)[:, 0])  # (B, I, N)
-        batch = {"mixture": stems.sum(dim=1), "labels": torch.from_numpy(plan.pieces[:, 0])}
+        labels = plan.pieces if plan.labels is None else plan.labels
+        batch = {
+            "mixture": stems.sum(dim=1),
+            "labels": torch.from_numpy(labels[:, 0]),
+            "playing": torch.from_numpy(plan.pieces[:, 0] >= 0),
+        }
         if self.recipe.loss.separation > 0:
             batch["stems"] = stems[: self.recipe.loss.separated_mixtures]
         return batch
@@ -97,7 +103,7 @@ class ContrastiveStage(lightning.LightningModule):
         per_part = losses.contrastive(embedding.float(), labels, temperature=weights.temperature)
         parts = {
             "contrastive": per_part.mean(),
-            "presence": losses.presence(logits.float(), labels >= 0),
+            "presence": losses.presence(logits.float(), batch["playing"]),
         }
         if self.masks is not None:
             parts["separation"] = self._separation(maps[weights.mask_layer - 1], batch)
