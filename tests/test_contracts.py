@@ -28,17 +28,18 @@ ARROWS = {
     "losses": {"errors", "parts"},
     "sampling": {"errors", "parts"},
     "scores": {"errors", "parts"},
+    "protocols": {"errors", "parts", "sampling"},
     "recipe": {"errors", "parts", "models"},
     "corpora": {"errors", "parts", "audio", "sampling"},
     "library": {"clock", "errors", "parts", "audio", "models"},
-    "evaluation": {"errors", "parts", "sampling", "scores", "corpora", "models"},
+    "evaluation": {"errors", "parts", "sampling", "protocols", "scores", "corpora", "models"},
     "training": {
         "errors", "parts", "sampling", "scores", "corpora", "models", "losses", "recipe",
         "evaluation", "spectrogram",
     },
 }  # fmt: skip
 TOP = {"cli", "console", ""}  # may import everything
-CORE = ("models/", "losses", "sampling", "training", "scores/", "spectrogram")
+CORE = ("models/", "losses", "sampling", "protocols", "training", "scores/", "spectrogram")
 
 
 def layer(module):

@@ -3,34 +3,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from made_segments import SEGMENTS, song_of
 from stemwise.errors import CorpusError
-from stemwise.parts import PARTS
-from stemwise.sampling import Segments, contrastive_plan, cross_plan, normal_plan, tempo_groups
+from stemwise.sampling import contrastive_plan
 
-
-def made(songs=40, renderings=2, length=20, seed=0):
-    rng = np.random.default_rng(seed)
-    count = songs * renderings
-    return Segments(
-        pieces=100 + np.arange(count),
-        songs=np.repeat(np.arange(songs), renderings),
-        tempos_bpm=np.repeat(rng.uniform(60, 180, songs), renderings),
-        sounding=[rng.random((length, 5)) < 0.8 for _ in range(count)],
-        hop_samples=10,
-        length_samples=20,
-    )
-
-
-SEGMENTS = made()
 SETTINGS = {"mixtures": 8, "kept_parts": (1, 1, 1, 1, 2), "gain_deviation_db": 3.0}
 
 
 def drawn(seed=0, epoch=0, index=0, **changes):
     return contrastive_plan(SEGMENTS, seed, epoch, index, **(SETTINGS | changes))
-
-
-def song_of(piece):
-    return int(SEGMENTS.songs[piece - 100])
 
 
 @settings(max_examples=60, deadline=None)
@@ -86,38 +67,30 @@ def test_bad_arguments(changes):
         drawn(**changes)
 
 
-def test_tempo_groups_hold_neighbours_and_each_song_once():
-    groups = tempo_groups(SEGMENTS, 15, seed=0)
-    assert [len(g) for g in groups] == [15, 15]
-    songs = [set(SEGMENTS.songs[g].tolist()) for g in groups]
-    assert all(len(s) == 15 for s in songs)
-    assert not songs[0] & songs[1]
-    tempos = [SEGMENTS.tempos_bpm[g] for g in groups]
-    assert tempos[0].max() <= tempos[1].min()
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**31), index=st.integers(0, 10**6))
+def test_a_twin_differs_in_one_part_and_is_compared_in_that_part_alone(seed, index):
+    plan = drawn(seed, 0, index, twins=3)
+    pieces, starts, labels = plan.pieces[:, 0], plan.starts[:, 0], plan.labels[:, 0]
+    assert len(pieces) == 11
+    np.testing.assert_array_equal(labels[:8], pieces[:8])
+    for twin, start, label in zip(pieces[8:], starts[8:], labels[8:], strict=True):
+        (part,) = np.flatnonzero(label >= 0)
+        rest = np.arange(5) != part
+        assert label[part] == twin[part]
+        assert (twin[part], start[part]) in set(
+            zip(pieces[:8, part], starts[:8, part], strict=True)
+        )
+        originals = [
+            b
+            for b in range(8)
+            if np.array_equal(pieces[b, rest], twin[rest])
+            and np.array_equal(starts[b, rest], start[rest])
+            and pieces[b, part] >= 0
+        ]
+        assert originals  # the same background at the same moment
 
 
-def test_cross_plan_reads_as_its_definition():
-    part, group = 2, tempo_groups(SEGMENTS, 15, seed=0)[0]
-    pseudo = cross_plan(SEGMENTS, part, group, targets=10)
-    expected = []
-    for target in group[:10]:
-        for background in group[10:]:
-            for s in range(20):
-                if SEGMENTS.sounding[target][s, part]:
-                    row = [100 + background] * 5
-                    row[part] = 100 + target
-                    expected.append((row, s * 10, song_of(100 + target), song_of(100 + background)))
-    assert pseudo.plan.pieces[:, 0].tolist() == [e[0] for e in expected]
-    assert pseudo.plan.starts[:, 0].tolist() == [[e[1]] * 5 for e in expected]
-    assert pseudo.targets.tolist() == [e[2] for e in expected]
-    assert pseudo.backgrounds.tolist() == [e[3] for e in expected]
-    assert not pseudo.plan.gains_db.any()
-
-
-def test_normal_plan_holds_every_segment_once():
-    plan = normal_plan(SEGMENTS)
-    assert plan.pieces.shape == (80 * 20, 1, len(PARTS))
-    places = {
-        (int(p[0]), int(s[0])) for p, s in zip(plan.pieces[:, 0], plan.starts[:, 0], strict=True)
-    }
-    assert places == {(100 + p, s * 10) for p in range(80) for s in range(20)}
+def test_without_twins_labels_are_the_pieces():
+    plan = drawn()
+    np.testing.assert_array_equal(plan.labels, plan.pieces)

@@ -26,7 +26,8 @@ from sklearn.metrics import roc_auc_score
 from stemwise.corpora.bank import Bank
 from stemwise.errors import CorpusError
 from stemwise.parts import PARTS
-from stemwise.sampling import Plan, Segments, cross_plan, normal_plan, tempo_groups
+from stemwise.protocols import cross_plan, normal_plan, tempo_groups
+from stemwise.sampling import Plan, Segments
 from stemwise.scores.mes import Mes, mes
 
 __all__ = [

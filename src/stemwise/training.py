@@ -75,7 +75,7 @@ class Batches(Dataset[dict[str, torch.Tensor]]):
 
 
 class ContrastiveStage(lightning.LightningModule):
-    """Direct from scratch: contrastive over songs, presence, and masks as an auxiliary task."""
+    """Direct from scratch: contrast of songs, presence, and masks as an auxiliary task."""
 
     def __init__(self, recipe: Recipe, bank: Bank) -> None:
         super().__init__()
@@ -206,12 +206,11 @@ def train(
         reload_dataloaders_every_n_epochs=1,
         enable_progress_bar=progress,
         enable_model_summary=False,
-        default_root_dir=run,
     )
     last = run / "last.ckpt"
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-        warnings.filterwarnings("ignore", ".*does not have many workers")
+        for harmless in ("Checkpoint directory .* is not empty", ".*does not have many workers"):
+            warnings.filterwarnings("ignore", harmless)
         warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated")
         trainer.fit(stage, ckpt_path=last if last.exists() else None, weights_only=False)
     path = run / f"{recipe.name}.safetensors"
@@ -221,11 +220,7 @@ def train(
 
 
 def keep_memory() -> None:
-    """Tell glibc to keep freed memory: handing it back and forth takes longer than the training.
-
-    Large arrays are mapped and unmapped at every use by default, and each page is faulted in again;
-    benchmarks/training_step.py measures what that costs. Elsewhere than on glibc nothing happens.
-    """
+    """Tell glibc, where there is one, to keep freed memory: see benchmarks/training_step.py."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD):

@@ -5,7 +5,8 @@ the weights come from, and nothing that runs code. Weights may be stored in half
 are always used in single precision.
 
 Convention: a **fingerprint** is 16 hex digits of a hash over the weights as used, the shape (front
-end and length of a segment included) and the way files are cut into segments. Vectors with different fingerprints are never compared.
+end and length of a segment included) and the way files are cut into segments. Vectors of different
+fingerprints are never compared.
 """
 
 import hashlib
