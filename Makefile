@@ -1,4 +1,4 @@
-# Everything a fresh machine needs: Python 3.11, Debian (or Ubuntu), the package registries.
+# Everything a fresh machine needs: Python 3.11 and Debian (or Ubuntu).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
