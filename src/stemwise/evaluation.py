@@ -11,7 +11,7 @@ Protocols, by name:
   the same time.
 
 Both see stems that sum to the mixture without gains. Presence is scored by the area under the ROC
-curve over the segments of both protocols' real pieces: does the part sound (rule A)?
+curve over the segments of the real pieces: does the part sound (rule A)?
 """
 
 from collections.abc import Callable

@@ -34,7 +34,7 @@ class Plan:
         starts: (B, V, I) first sample of the segment.
         gains_db: (B, V, I) gain of each stem in dB.
         length_samples: samples per segment, N.
-        labels: (B, V, I) what the loss compares by, -1 for not at all; the pieces if None.
+        labels: (B, V, I) what the loss compares by, -1 for not at all; None if nothing is learnt.
     """
 
     pieces: NDArray[np.int64]

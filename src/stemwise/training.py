@@ -63,10 +63,10 @@ class Batches(Dataset[dict[str, torch.Tensor]]):
             twins=sampling.twins,
         )
         stems = torch.from_numpy(self.bank.gather(plan)[:, 0])  # (B, I, N)
-        labels = plan.pieces if plan.labels is None else plan.labels
+        assert plan.labels is not None
         batch = {
             "mixture": stems.sum(dim=1),
-            "labels": torch.from_numpy(labels[:, 0]),
+            "labels": torch.from_numpy(plan.labels[:, 0]),
             "playing": torch.from_numpy(plan.pieces[:, 0] >= 0),
         }
         if self.recipe.loss.separation > 0:

@@ -115,7 +115,12 @@ class Bank:
         else:
             with ThreadPoolExecutor() as pool:
                 tables = list(pool.map(lambda i: self._sounding(i, length, hop, rule), wanted))
-            np.savez_compressed(cache, **{str(i): t for i, t in zip(wanted, tables, strict=True)})
+            partial = cache.with_suffix(".partial")
+            with partial.open("wb") as file:
+                np.savez_compressed(
+                    file, **{str(i): t for i, t in zip(wanted, tables, strict=True)}
+                )
+            partial.replace(cache)
         songs = {song: k for k, song in enumerate(sorted({self.pieces[i].song for i in wanted}))}
         return Segments(
             pieces=np.array(wanted),
@@ -199,7 +204,10 @@ def prepare(
     mode: Literal["r+", "w+"] = "r+" if index.exists() else "w+"
     audio = np.memmap(directory / "audio.i16", np.int16, mode, shape=(max(total, 1),))
     done = np.memmap(directory / "done.u8", np.uint8, mode, shape=(len(entries),))
-    index.write_text(text)
+    if mode == "w+":
+        partial = index.with_suffix(".partial")
+        partial.write_text(text)
+        partial.replace(index)
 
     def fill(i: int) -> None:
         for part, offset in zip(PARTS, entries[i].offsets, strict=True):
