@@ -39,7 +39,7 @@ ARROWS = {
     },
 }  # fmt: skip
 TOP = {"cli", "console", ""}  # may import everything
-CORE = ("models/", "losses", "sampling", "protocols", "training", "scores/", "spectrogram")
+CORE = ("models/", "losses", "sampling/", "protocols", "training", "scores/", "spectrogram")
 
 
 def layer(module):

@@ -23,7 +23,7 @@ from stemwise.audio import load, sounding_by_power, sounding_by_range
 from stemwise.corpora.piece import Piece, read_manifest
 from stemwise.errors import CorpusError
 from stemwise.parts import PARTS
-from stemwise.sampling import Plan, Segments
+from stemwise.sampling import Plan, Segments, tempo_clusters
 
 __all__ = ["Bank", "BankPiece", "SilenceRule", "bank_of", "open_bank", "prepare"]
 
@@ -121,11 +121,14 @@ class Bank:
                     file, **{str(i): t for i, t in zip(wanted, tables, strict=True)}
                 )
             partial.replace(cache)
-        songs = {song: k for k, song in enumerate(sorted({self.pieces[i].song for i in wanted}))}
+        names = {song: k for k, song in enumerate(sorted({self.pieces[i].song for i in wanted}))}
+        songs = np.array([names[self.pieces[i].song] for i in wanted])
+        tempos_bpm = np.array([self.pieces[i].tempo_bpm for i in wanted])
         return Segments(
             pieces=np.array(wanted),
-            songs=np.array([songs[self.pieces[i].song] for i in wanted]),
-            tempos_bpm=np.array([self.pieces[i].tempo_bpm for i in wanted]),
+            songs=songs,
+            tempos_bpm=tempos_bpm,
+            clusters=tempo_clusters(tempos_bpm, songs),
             sounding=tables,
             hop_samples=hop,
             length_samples=length,

@@ -1,10 +1,6 @@
-"""Plans: which stems, from where, make a batch.
+"""Batches of contrast: every part of every mixture from another song.
 
-A plan is integers only and is drawn without touching audio. It is a pure function of
-(seed, epoch, index): whichever worker draws it, on whichever machine, it is the same.
-
-Conventions: B batch, V view, I instrument part. A segment is given by the position of its piece in
-the bank and its first sample.
+Conventions: as in `stemwise.sampling`.
 
 References: section II-B and III-B3 of the paper (pseudo-pieces, made anew for every batch).
 Departure: in place of one triplet an item, a batch is drawn so that every part of every mixture
@@ -13,72 +9,15 @@ mixtures carry a useful label at once.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stemwise.errors import CorpusError
 from stemwise.parts import PARTS
+from stemwise.sampling.plan import Plan, Segments
 
-__all__ = ["Plan", "Segments", "contrastive_plan"]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which stems make a batch of mixtures.
-
-    Attributes:
-        pieces: (B, V, I) position of the piece in the bank; -1 leaves the part out.
-        starts: (B, V, I) first sample of the segment.
-        gains_db: (B, V, I) gain of each stem in dB.
-        length_samples: samples per segment, N.
-        labels: (B, V, I) what the loss compares by, -1 for not at all; None if nothing is learnt.
-    """
-
-    pieces: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    gains_db: NDArray[np.float64]
-    length_samples: int
-    labels: NDArray[np.int64] | None = None
-
-
-@dataclass(frozen=True)
-class Segments:
-    """Where each part of each piece of a split sounds, on a grid of segments.
-
-    Attributes:
-        pieces: (P,) position of each piece in the bank.
-        songs: (P,) integer of the song each piece renders; pieces of one song share it.
-        tempos_bpm: (P,) tempo of each piece.
-        sounding: P tables (S, I); true where the part sounds in that segment.
-        hop_samples: step of the grid.
-        length_samples: length of a segment.
-    """
-
-    pieces: NDArray[np.int64]
-    songs: NDArray[np.int64]
-    tempos_bpm: NDArray[np.float64]
-    sounding: Sequence[NDArray[np.bool_]]
-    hop_samples: int
-    length_samples: int
-
-    @property
-    def apart(self) -> int:
-        """Steps of the grid between two segments that do not overlap."""
-        return -(-self.length_samples // self.hop_samples)
-
-    @cached_property
-    def playable(self) -> Sequence[NDArray[np.int64]]:
-        """Per part, the rows of pieces where it sounds in two segments that do not overlap."""
-
-        def span(sounding: NDArray[np.bool_]) -> int:
-            rows = np.flatnonzero(sounding)
-            return int(rows[-1] - rows[0]) if len(rows) else -1
-
-        spans = np.array([[span(column) for column in table.T] for table in self.sounding])
-        return [np.flatnonzero(column >= self.apart) for column in spans.T]
+__all__ = ["contrastive_plan"]
 
 
 def contrastive_plan(
