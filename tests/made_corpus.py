@@ -28,7 +28,7 @@ def write_corpus(directory, splits, seconds=12.0, absent=()):
             path = directory / split / identifier / f"{part}.flac"
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, tone(number, i, seconds), RATE_HZ)
-            stems[part] = path
+            stems[part] = (path,)
         pieces.append(
             Piece(identifier, f"song-{number:03d}", split, 60.0 + 5 * number, seconds, "made",
                   "CC0-1.0", stems)

@@ -38,7 +38,7 @@ ARROWS = {
         "evaluation", "spectrogram",
     },
 }  # fmt: skip
-TOP = {"cli", "console", ""}  # may import everything
+TOP = {"cli", "cli_data", "console", ""}  # may import everything
 CORE = ("models/", "losses", "sampling/", "protocols", "training", "scores/", "spectrogram")
 
 
@@ -114,7 +114,7 @@ def test_no_drawers():
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: NAMES[p])
 def test_only_the_command_line_imports_inside_functions(path):
-    if path.name == "cli.py":
+    if path.name in ("cli.py", "cli_data.py"):
         return
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef):

@@ -1,6 +1,21 @@
-from made_segments import SEGMENTS, song_of
+import dataclasses
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from made_segments import SEGMENTS, UNEVEN, made, song_of
+from oracles import segments_read_aloud
 from stemwise.parts import PARTS
-from stemwise.protocols import cross_plan, normal_plan, tempo_groups
+from stemwise.protocols import (
+    cross_plan,
+    full_cross,
+    listed_plan,
+    normal_plan,
+    sdr_plan,
+    tempo_groups,
+)
 
 
 def test_tempo_groups_hold_neighbours_and_each_song_once():
@@ -38,3 +53,97 @@ def test_normal_plan_holds_every_segment_once():
         (int(p[0]), int(s[0])) for p, s in zip(plan.pieces[:, 0], plan.starts[:, 0], strict=True)
     }
     assert places == {(100 + p, s * 10) for p in range(80) for s in range(20)}
+
+
+def test_normal_plan_goes_through_pieces_of_any_length_in_order():
+    plan = normal_plan(UNEVEN)
+    expected = [(piece, start) for piece, start, _ in segments_read_aloud(UNEVEN)]
+    for i in range(5):
+        found = zip(plan.pieces[:, 0, i], plan.starts[:, 0, i], strict=True)
+        assert list(found) == expected
+    assert plan.length_samples == UNEVEN.length_samples
+
+
+def test_unknown_tempos_come_last():
+    tempos = np.where(SEGMENTS.songs % 4 == 1, np.nan, SEGMENTS.tempos_bpm)
+    groups = tempo_groups(dataclasses.replace(SEGMENTS, tempos_bpm=tempos), 10, seed=0)
+    assert len(groups) == 4
+    known = [tempos[g] for g in groups[:3]]
+    assert all(a.max() <= b.min() for a, b in pairwise(known))
+    assert np.isnan(tempos[groups[3]]).all()
+
+
+def read_list(segments, part, pairs):
+    """The definition of pseudo-pieces by a list, read aloud."""
+    for target, background in pairs:
+        for s, sounds in enumerate(segments.sounding[target]):
+            if sounds[part] and s < len(segments.sounding[background]):
+                row = [int(segments.pieces[background])] * 5
+                row[part] = int(segments.pieces[target])
+                start = [s * segments.hop_samples] * 5
+                songs = int(segments.songs[target]), int(segments.songs[background])
+                yield row, start, *songs
+
+
+def as_read(pseudo):
+    return list(
+        zip(
+            pseudo.plan.pieces[:, 0].tolist(), pseudo.plan.starts[:, 0].tolist(),
+            pseudo.targets.tolist(), pseudo.backgrounds.tolist(), strict=True,
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("part", range(5))
+def test_listed_plan_reads_as_its_definition(part):
+    lengths = [len(table) for table in UNEVEN.sounding]
+    longest, shortest = int(np.argmax(lengths)), int(np.argmin(lengths))
+    backgrounds = {longest: [longest, shortest, 3], shortest: [4, longest, shortest]}
+    pairs = [(target, b) for target, others in backgrounds.items() for b in others]
+    pseudo = listed_plan(UNEVEN, part, backgrounds)
+    assert as_read(pseudo) == list(read_list(UNEVEN, part, pairs))
+    assert not pseudo.plan.gains_db.any()
+    assert pseudo.plan.length_samples == UNEVEN.length_samples
+    real = [row for row, _, t, b in as_read(pseudo) if t == b]
+    assert real
+    assert all(len(set(row)) == 1 for row in real)  # the song itself, wholly
+
+
+def test_an_empty_list_is_an_empty_plan():
+    pseudo = listed_plan(UNEVEN, 0, {})
+    assert pseudo.plan.pieces.shape == pseudo.plan.starts.shape == (0, 1, 5)
+    assert len(pseudo.targets) == len(pseudo.backgrounds) == 0
+
+
+def test_full_cross_meets_every_song_with_every_song():
+    group = tempo_groups(UNEVEN, 10, seed=0)[1]
+    pseudo = full_cross(UNEVEN, 2, group)
+    pairs = [(target, background) for target in group for background in group]
+    assert as_read(pseudo) == list(read_list(UNEVEN, 2, pairs))
+    assert len(set(zip(pseudo.targets, pseudo.backgrounds, strict=True))) == 100
+
+
+def test_sdr_plan_takes_the_first_segments_in_which_all_sounds():
+    whole = [(p, s) for p, s, sounds in segments_read_aloud(UNEVEN) if all(sounds)]
+    plan, present = sdr_plan(UNEVEN, seed=1, count=200)
+    assert len(whole) > 200
+    assert plan.pieces.shape == plan.starts.shape == plan.gains_db.shape == (200, 1, 5)
+    assert present.any(axis=1).all()
+    for (piece, start), pieces, starts, here in zip(
+        whole[:200], plan.pieces[:, 0], plan.starts[:, 0], present, strict=True
+    ):
+        assert pieces.tolist() == [piece if heard else -1 for heard in here]
+        assert starts.tolist() == [start] * 5
+    assert not plan.gains_db.any()
+    assert plan.length_samples == UNEVEN.length_samples
+    fewer, _ = sdr_plan(UNEVEN, seed=1, count=50)
+    np.testing.assert_array_equal(fewer.pieces, plan.pieces[:50])
+    assert not np.array_equal(sdr_plan(UNEVEN, seed=2, count=200)[1], present)
+    assert len(sdr_plan(UNEVEN, seed=1, count=10**6)[1]) == len(whole)
+
+
+def test_sdr_plan_draws_all_31_subsets_equally_often():
+    _, present = sdr_plan(made(80, 2, density=1.1), seed=0, count=3100)
+    seen = Counter(map(tuple, present.tolist()))
+    assert len(seen) == 31
+    assert all(abs(n - 100) < 50 for n in seen.values())

@@ -5,13 +5,10 @@ usage; 3: done, but some files failed. Heavy imports happen inside the commands,
 stays fast.
 """
 
-import dataclasses
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,8 +16,9 @@ import platformdirs
 import typer
 
 from stemwise import __version__, console
+from stemwise.cli_data import data_app
 from stemwise.clock import read_clock
-from stemwise.errors import MissingExtraError, StemwiseError
+from stemwise.errors import EXIT_SOME_FAILED, StemwiseError, extra
 from stemwise.parts import parse_weights
 
 if TYPE_CHECKING:
@@ -34,14 +32,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(no_args_is_help=True, help="Make and check corpora.")
 recipe_app = typer.Typer(no_args_is_help=True, help="Look at recipes.")
 app.add_typer(data_app, name="data")
 models_app = typer.Typer(no_args_is_help=True, help="Look at models.")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(models_app, name="models")
-
-EXIT_SOME_FAILED = 3
 
 CataloguePath = Annotated[
     Path | None,
@@ -78,19 +73,12 @@ def _options(
     """Find music that sounds alike one instrument at a time."""
 
 
-@contextmanager
-def _extra(name: str) -> Iterator[None]:
-    """Turn a failed import inside the block into a line that names the extra to install."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "a package", name) from error
-
-
 def _bank(corpus: Path, sample_rate_hz: int) -> "Bank":
     """Return the bank of `corpus` at the model's rate, prepared with progress if need be."""
-    from stemwise.corpora.bank import bank_of
+    from stemwise.corpora.bank import bank_of, open_bank
 
+    if os.environ.get("WORLD_SIZE", "1") != "1":  # one of several processes: it must be there
+        return open_bank(corpus / f"bank-{sample_rate_hz}")
     with console.progress("pieces prepared") as progress:
         return bank_of(corpus, sample_rate_hz, progress)
 
@@ -199,7 +187,7 @@ def draw(
     catalogue: CataloguePath = None,
 ) -> None:
     """Draw the catalogue as five maps, one per part."""
-    with _extra("map"):
+    with extra("map"):
         from stemwise.library.picture import draw_map
     from stemwise.library.catalogue import Catalogue
 
@@ -215,7 +203,7 @@ def demo(
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="Matches each.")] = 5,
 ) -> None:
     """Index a folder, ask one piece what sounds alike part by part, and draw the map."""
-    with _extra("map"):
+    with extra("map"):
         from stemwise.library.tour import tour
 
     with console.progress("files") as progress:
@@ -238,103 +226,61 @@ def models_list(as_json: AsJson = False) -> None:
     console.print_models({path: load_model(path) for path in shipped_models().values()}, as_json)
 
 
-@data_app.command("band")
-def data_band(
-    out: Annotated[Path, typer.Argument(help="Folder of the corpus; an earlier run goes on.")],
-    train: Annotated[int, typer.Option(help="Songs to train on.")] = 400,
-    valid: Annotated[int, typer.Option(help="Songs to validate on.")] = 60,
-    test: Annotated[int, typer.Option(help="Songs to test on.")] = 136,
-    renderings: Annotated[int, typer.Option(help="Takes of each training song.")] = 1,
-    composed_share: Annotated[
-        float | None, typer.Option(help="Share of composed songs, 0..1; default: fill up only.")
-    ] = None,
-    seconds: Annotated[float, typer.Option(help="Length of the longest piece, 6..3600.")] = 90.0,
-    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
-    jobs: Annotated[
-        int | None, typer.Option(help="Processes, 1 GB of memory each; default: the CPU cores.")
-    ] = None,
-    midi: Annotated[
-        Path | None, typer.Option(help="A further MIDI collection: folder or zip with index.csv.")
-    ] = None,
-    soundfonts: Annotated[
-        str | None, typer.Option(help="Soundfonts to draw from, NAME,NAME; default: all known.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Render a corpus of stems from MIDI and composed songs; run it again to go on."""
-    with _extra("render"):
-        from stemwise.corpora.band import BandSettings, make_band
-    names = tuple(soundfonts.split(",")) if soundfonts else None
-    settings = BandSettings(
-        train, valid, test, renderings, composed_share, seconds, seed, midi, names
-    )
-    with console.progress("pieces rendered") as progress:
-        report = make_band(
-            out,
-            settings,
-            jobs=jobs or os.cpu_count() or 1,
-            report=lambda r: progress(r.done + r.failed, r.total),
-        )
-    print(json.dumps({"corpus": str(out)} | dataclasses.asdict(report)) if as_json else report)
-    if report.failed:
-        raise typer.Exit(EXIT_SOME_FAILED)
-
-
-@data_app.command("check")
-def data_check(
-    corpus: Annotated[Path, typer.Argument(help="A corpus, as `stemwise data` makes it.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Check a corpus: manifest, splits by song, stem files and their headers; exit 1 if bad."""
-    from stemwise.corpora.piece import check_audio, check_pieces, read_manifest, summary
-
-    pieces = read_manifest(corpus)
-    problems = check_pieces(pieces) + check_audio(pieces)
-    totals = summary(pieces)
-    if as_json:
-        print(json.dumps({"corpus": str(corpus), "splits": totals, "problems": problems}))
-    else:
-        for split, total in totals.items():
-            stems = ", ".join(f"{part} {number}" for part, number in total["stems"].items())
-            print(
-                f"{split}: {total['pieces']} pieces of {total['songs']} songs, "
-                f"{total['hours']} h; stems: {stems}"
-            )
-        print("\n".join(problems) if problems else "no problems")
-    if problems:
-        raise typer.Exit(1)
-
-
 @recipe_app.command("show")
 def recipe_show(
     recipe: Annotated[Path, typer.Argument(help="A recipe, TOML.")],
     override: Annotated[list[str] | None, typer.Option("--set", help="table.key=value.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length the layers are shown for; default: as trained.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Print the resolved recipe as JSON, with the number of parameters."""
-    from stemwise.models.direct import Direct
+    """Print the resolved recipe, the sizes of the layers and the numbers of parameters."""
+    from stemwise.models.checkpoint import METHODS
+    from stemwise.models.layers import layers_of, parameter_counts
     from stemwise.recipe import load_recipe
 
     resolved = load_recipe(recipe, override or [])
-    parameters = sum(p.numel() for p in Direct(resolved.model).parameters())
-    print(json.dumps(resolved.model_dump(mode="json") | {"parameters": parameters}, indent=1))
+    whole = METHODS[resolved.method][0](resolved.model)
+    first = {"parts": resolved.model.parts[:1]} if hasattr(resolved.model, "parts") else {}
+    one = METHODS[resolved.method][0](resolved.model.model_copy(update=first))
+    layers = layers_of(one, seconds or resolved.segments.seconds)
+    console.print_recipe(
+        resolved.model_dump(mode="json", exclude_none=True),
+        layers,
+        parameter_counts(whole),
+        as_json,
+    )
 
 
 @app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe, TOML.")],
     corpus: Annotated[Path, typer.Option(help="A corpus, as `stemwise data` makes it.")],
-    run: Annotated[Path, typer.Option(help="Folder of the run; an earlier one goes on.")],
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run; an earlier one goes on. Default: runs/NAME."),
+    ] = None,
     override: Annotated[list[str] | None, typer.Option("--set", help="table.key=value.")] = None,
-    in_memory: Annotated[bool, typer.Option(help="Read the whole bank into memory first.")] = False,
+    resume: Annotated[bool, typer.Option(help="Refuse to begin anew.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    bank: Annotated[
+        str, typer.Option(help="Where the sound lies while training: disk, memory or device.")
+    ] = "disk",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare batches.")] = 0,
 ) -> None:
     """Train a model by a recipe; stop it at any time, and run it again to go on."""
     from stemwise.recipe import load_recipe
 
-    with _extra("train"):
+    with extra("train"):
         from stemwise.training import train as fit
+        from stemwise.training import training_bank
     resolved = load_recipe(recipe, override or [])
-    bank = _bank(corpus, resolved.model.sample_rate_hz)
-    print(fit(resolved, bank.resident() if in_memory else bank, run, commit=_commit()))
+    stored = _bank(corpus, resolved.model.sample_rate_hz)
+    gatherer = training_bank(stored, bank, device)
+    folder = run or Path("runs") / resolved.name
+    print(fit(resolved, stored, folder, commit=_commit(), device=device, gatherer=gatherer,
+              workers=workers, resume=resume, announce=console.remark))  # fmt: skip
 
 
 @app.command()
@@ -350,12 +296,17 @@ def evaluate(
     """Score a model on held-out songs: MES-Normal, MES-Pseudo, leakage, presence."""
     from stemwise.models.checkpoint import load_model
 
-    with _extra("train"):
-        from stemwise.evaluation import Pseudo10x5, report_lines
+    with extra("train"):
+        from stemwise.evaluation import Pseudo10x5, Subject, report_lines
         from stemwise.evaluation import evaluate as score
     loaded = load_model(model)
     bank = _bank(corpus, loaded.sample_rate_hz)
     with console.progress("groups") as progress:
-        report = score(bank, loaded.describe, split, Pseudo10x5(groups=groups), progress=progress)
+        subject = Subject(loaded.describe, loaded.takes_stems, loaded.parts)
+        report = score(bank, subject, split, Pseudo10x5(groups=groups), progress=progress)
     report = {"model": loaded.name, "fingerprint": loaded.fingerprint} | report
     print(json.dumps(report) if as_json else "\n".join(report_lines(report)))
+
+
+if __name__ == "__main__":
+    main()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stemwise.library.search import Match, SearchResult
     from stemwise.library.tables import Failure
     from stemwise.models.checkpoint import Model
+    from stemwise.models.layers import Layer
 
 __all__ = [
     "match_object",
@@ -39,6 +40,7 @@ __all__ = [
     "print_matches",
     "print_models",
     "print_object",
+    "print_recipe",
     "print_record",
     "print_table",
     "progress",
@@ -178,6 +180,28 @@ def print_models(models: "Mapping[Path, Model]", as_json: bool) -> None:
         print_table(list(records[0]), (list(record.values()) for record in records))
     elif not models:
         remark("no model comes with this installation; give a safetensors file with --model")
+
+
+def print_recipe(
+    recipe: dict[str, Any], layers: "list[Layer]", counts: dict[str, int], as_json: bool
+) -> None:
+    """Print a resolved recipe, its layers' sizes and its numbers of parameters."""
+    if as_json:
+        shown = [dataclasses.asdict(layer) for layer in layers]
+        print_object({"recipe": recipe, "layers": shown, "parameters": counts})
+        return
+    tables = {name: value for name, value in recipe.items() if isinstance(value, dict)}
+    for name, value in recipe.items():
+        if name not in tables:
+            print(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    for table, fields in tables.items():
+        print(f"\n[{table}]")
+        for name, value in fields.items():
+            print(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    print()
+    rows = ([x.name, x.kind, "x".join(map(str, x.size)), f"{x.parameters:,}"] for x in layers)
+    print_table(["layer", "kind", "size", "parameters"], rows)
+    print("\nparameters: " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
 
 
 def _model_record(path: "Path", model: "Model") -> dict[str, Any]:

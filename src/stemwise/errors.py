@@ -13,7 +13,11 @@
     └── MissingExtraError   an optional dependency is not installed
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 __all__ = [
+    "EXIT_SOME_FAILED",
     "AudioError",
     "CatalogueError",
     "CorpusError",
@@ -23,7 +27,10 @@ __all__ = [
     "RecipeError",
     "StemwiseError",
     "UsageError",
+    "extra",
 ]
+
+EXIT_SOME_FAILED = 3  # done, but some files failed
 
 
 class StemwiseError(Exception):
@@ -69,3 +76,12 @@ class MissingExtraError(StemwiseError):
         super().__init__(
             f"{package} is not installed; install it with: pip install 'stemwise[{extra}]'"
         )
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Turn a failed import inside the block into a line that names the extra to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "a package", name) from error

@@ -31,42 +31,59 @@ from stemwise.sampling import Plan, Segments
 from stemwise.scores.mes import Mes, mes
 
 __all__ = [
-    "Pseudo10x5", "describe_plan", "evaluate", "normal_scores", "pseudo_scores", "report_lines",
+    "Pseudo10x5", "Subject", "describe_plan", "evaluate", "normal_scores", "pseudo_scores",
+    "report_lines",
 ]  # fmt: skip
 
 SEGMENT_SECONDS = 10.0
 TARGETS = 10
 BACKGROUNDS = 5
-Describe = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 Progress = Callable[[int, int], None]
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is scored.
+
+    Attributes:
+        describe: (B, N) to embedding (B, 5, 128) and presence (B, 5).
+        takes_stems: `describe` wants the stems (B, 5, N) in place of their sum (Clean).
+        parts: those that it was made for; the others are not scored.
+        device: where `describe` runs.
+    """
+
+    describe: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    takes_stems: bool = False
+    parts: tuple[str, ...] = PARTS
+    device: str = "cpu"
+
+
 def describe_plan(
-    bank: Bank, plan: Plan, describe: Describe, batch: int = 16, device: str = "cpu"
+    bank: Bank, plan: Plan, subject: Subject, batch: int = 16
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return embeddings (B, 5, 128) and presence (B, 5) of the mixtures of a plan with V = 1."""
     embeddings, presences = [], []
     for first in range(0, len(plan.pieces), batch):
         rows = slice(first, first + batch)
         part = Plan(plan.pieces[rows], plan.starts[rows], plan.gains_db[rows], plan.length_samples)
-        mixture = torch.from_numpy(bank.gather(part)[:, 0].sum(axis=1))
+        sound = torch.from_numpy(bank.gather(part)[:, 0])
         with torch.inference_mode():
-            embedding, presence = describe(mixture.to(device))
+            heard = sound if subject.takes_stems else sound.sum(dim=1)
+            embedding, presence = subject.describe(heard.to(subject.device))
         embeddings.append(embedding.float().cpu())
         presences.append(presence.float().cpu())
     return torch.cat(embeddings), torch.cat(presences)
 
 
-def normal_scores(
-    bank: Bank, segments: Segments, describe: Describe, device: str = "cpu"
-) -> dict[str, dict[str, Any]]:
+def normal_scores(bank: Bank, segments: Segments, subject: Subject) -> dict[str, dict[str, Any]]:
     """Return MES-Normal and the presence AUC of each part."""
-    embedding, presence = describe_plan(bank, normal_plan(segments), describe, device=device)
+    embedding, presence = describe_plan(bank, normal_plan(segments), subject)
     counts = [len(table) for table in segments.sounding]
     songs = torch.from_numpy(np.repeat(segments.songs, counts))
     sounding = torch.from_numpy(np.concatenate(list(segments.sounding)))
     report = {}
-    for i, part in enumerate(PARTS):
+    for part in subject.parts:
+        i = PARTS.index(part)
         rows = sounding[:, i]
         both = 0 < rows.sum() < len(rows)
         auc = float(roc_auc_score(rows, presence[:, i])) if both else None
@@ -92,9 +109,8 @@ class Pseudo10x5:
 def pseudo_scores(
     bank: Bank,
     segments: Segments,
-    describe: Describe,
+    subject: Subject,
     protocol: Pseudo10x5 = Pseudo10x5(),
-    device: str = "cpu",
     progress: Progress = lambda done, total: None,
 ) -> dict[str, dict[str, Any]]:
     """Return MES-Pseudo of each part, with leakage and the spread over the groups of songs.
@@ -109,17 +125,18 @@ def pseudo_scores(
             f"but it holds {len(set(segments.songs))}"
         )
     report = {}
-    for i, part in enumerate(PARTS):
+    for done, part in enumerate(subject.parts):
         scores = []
         for g, group in enumerate(groups):
-            scores.append(_group_score(bank, segments, describe, protocol, device, i, group))
-            progress(i * len(groups) + g + 1, len(PARTS) * len(groups))
+            i = PARTS.index(part)
+            scores.append(_group_score(bank, segments, subject, protocol, i, group))
+            progress(done * len(groups) + g + 1, len(subject.parts) * len(groups))
         report[part] = _pooled([score for score in scores if score is not None])
     return report
 
 
 def _group_score(
-    bank: Bank, segments: Segments, describe: Describe, protocol: Pseudo10x5, device: str,
+    bank: Bank, segments: Segments, subject: Subject, protocol: Pseudo10x5,
     part: int, group: NDArray[np.int64],
 ) -> Mes | None:  # fmt: skip
     """Score one part of one group of songs; None if the part never sounds in its targets."""
@@ -137,7 +154,7 @@ def _group_score(
         pseudo.plan.pieces[keep], pseudo.plan.starts[keep], pseudo.plan.gains_db[keep],
         pseudo.plan.length_samples,
     )  # fmt: skip
-    embedding, _ = describe_plan(bank, plan, describe, device=device)
+    embedding, _ = describe_plan(bank, plan, subject)
     return mes(
         embedding[:, part],
         torch.from_numpy(pseudo.targets[keep]),
@@ -166,20 +183,18 @@ def _pooled(scores: list[Mes]) -> dict[str, Any]:
 
 def evaluate(
     bank: Bank,
-    describe: Describe,
+    subject: Subject,
     split: str = "test",
     protocol: Pseudo10x5 = Pseudo10x5(),
-    device: str = "cpu",
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
     """Return the scores of a model on one split of a bank: ``{"normal": …, "pseudo-10x5": …}``.
 
     Args:
         bank: stems at the model's rate.
-        describe: (B, N) to embedding (B, 5, 128) and presence (B, 5).
+        subject: what is scored.
         split: "valid" for choosing, "test" for telling.
         protocol: how much of the pseudo-pieces to make.
-        device: where `describe` runs.
         progress: called with (groups done, groups in all).
     """
     segments = bank.segments(split, SEGMENT_SECONDS, SEGMENT_SECONDS)
@@ -187,8 +202,8 @@ def evaluate(
         "split": split,
         "songs": len(set(segments.songs.tolist())),
         "pieces": len(segments.pieces),
-        "normal": normal_scores(bank, segments, describe, device),
-        "pseudo-10x5": pseudo_scores(bank, segments, describe, protocol, device, progress),
+        "normal": normal_scores(bank, segments, subject),
+        "pseudo-10x5": pseudo_scores(bank, segments, subject, protocol, progress),
     }
 
 
@@ -200,7 +215,7 @@ def report_lines(report: dict[str, Any]) -> list[str]:
         "| part | MES-Normal | chance | MES-Pseudo | spread | chance | leakage | presence AUC |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for part in PARTS:
+    for part in report["normal"]:
         normal, pseudo = report["normal"][part], report["pseudo-10x5"][part]
         shares = (
             normal["accuracy"], normal["chance"], pseudo["accuracy"], pseudo["spread"],

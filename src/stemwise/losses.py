@@ -3,13 +3,52 @@
 Conventions: B batch, I instrument part, D dimension, F frequency bin, T frame. Labels are integers
 per mixture and part; -1 means that the part is left out of that mixture.
 
-References: Khosla et al., "Supervised contrastive learning", NeurIPS 2020, equation 2.
+References: equation (1) of the paper (triplet), sections III-A2 and III-B2 (L1 on magnitudes);
+Khosla et al., "Supervised contrastive learning", NeurIPS 2020, equation 2.
 """
 
 import torch
 from torch.nn import functional
 
-__all__ = ["contrastive", "presence", "separation"]
+__all__ = ["contrastive", "magnitude_l1", "presence", "separation", "triplet"]
+
+EPSILON = 1e-6
+
+
+def triplet(
+    anchor: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor, *, margin: float
+) -> torch.Tensor:
+    """Return the mean triplet loss, equation (1) of the paper:
+
+        L = mean over i of max(0, d(a_i, p_i) - d(a_i, n_i) + margin)
+
+    d is the Euclidean distance, not squared, of vectors that are not normalised (section III-A2);
+    as in the authors' code, 1e-6 is added to each difference, which keeps the gradient of equal
+    vectors finite.
+
+    Args:
+        anchor: (B, D) the part's own numbers.
+        positive: (B, D).
+        negative: (B, D).
+        margin: delta; 0.2 in the authors' code, not stated in the paper.
+    """  # noqa: D415
+    if not anchor.shape == positive.shape == negative.shape:
+        shapes = ", ".join(str(tuple(view.shape)) for view in (anchor, positive, negative))
+        raise ValueError(f"shapes differ: {shapes}")
+    near = functional.pairwise_distance(anchor, positive, eps=EPSILON)
+    far = functional.pairwise_distance(anchor, negative, eps=EPSILON)
+    return (near - far + margin).clamp(min=0).mean()
+
+
+def magnitude_l1(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Return the mean absolute difference of two magnitude spectrograms of one shape, (...).
+
+    The separation loss of one clip (sections III-A2, III-B2); the stages sum it over the clips of
+    a triplet.
+    """
+    if estimate.shape != reference.shape:
+        raise ValueError(f"shapes differ: {tuple(estimate.shape)}, {tuple(reference.shape)}")
+    return (estimate - reference).abs().mean()
 
 
 def contrastive(

@@ -1,22 +1,39 @@
 """Recipes: a TOML file from which a training run follows wholly.
 
+A recipe names its method, the network's shape, the stages in their order and the settings of each.
 Every field has a unit and a sentence; an unknown key is an error that names the nearest spelling.
 A recipe may rest on one other by ``base = "other.toml"`` (relative to itself); what it states
 itself wins.
+
+References: section IV-C of the paper; what it leaves out follows the authors' published code, and
+what neither tells is listed in docs/method.md.
 """
 
 import difflib
+import json
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stemwise.errors import RecipeError
-from stemwise.models.direct import DirectShape
+from stemwise.models.cascade import CascadeShape, CleanShape
+from stemwise.models.direct import DirectReconst, DirectShape
 
-__all__ = ["LossSettings", "Recipe", "SamplingSettings", "TrainingSettings", "load_recipe"]
+__all__ = [
+    "CascadeRecipe",
+    "CleanRecipe",
+    "ContrastiveSettings",
+    "DirectRecipe",
+    "PretrainingSettings",
+    "Recipe",
+    "SegmentSettings",
+    "StageSettings",
+    "TripletSettings",
+    "load_recipe",
+]
 
 
 class Section(BaseModel):
@@ -25,15 +42,80 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SamplingSettings(Section):
-    """How batches are drawn."""
+class SegmentSettings(Section):
+    """What is cut from the training pieces."""
 
-    mixtures: int = Field(description="Mixtures per batch; even.", ge=2, multiple_of=2)
-    segment_seconds: float = Field(description="Length of a training segment, in seconds.", gt=0)
+    seconds: float = Field(description="Length of a training segment, in seconds.", gt=0)
     hop_seconds: float = Field(description="Step between segments of a piece, in seconds.", gt=0)
     silence_rule: Literal["range", "power"] = Field(
         description="Which rule says that a part sounds: range (A) or power (B)."
     )
+
+
+class StageSettings(Section):
+    """How one stage moves its weights, by Adam at a constant rate."""
+
+    batch: int = Field(description="Items per step, over all processes together.", gt=0)
+    epochs: int = Field(description="Epochs at most.", gt=0)
+    learning_rate: float = Field(description="Learning rate of Adam.", gt=0)
+    patience_epochs: int = Field(
+        description="Stop after so many epochs without a better validation.", gt=0
+    )
+    monitor: Literal["loss", "mes_pseudo"] = Field(
+        default="loss",
+        description="What is best: the least validation loss, or the highest MES-Pseudo.",
+    )
+    mes_every_epochs: int = Field(
+        default=0, description="Epochs between two MES-Pseudo on validation songs; 0: never.", ge=0
+    )
+
+    @model_validator(mode="after")
+    def _monitored(self) -> Self:
+        if self.monitor == "mes_pseudo" and self.mes_every_epochs != 1:
+            raise ValueError("monitor = mes_pseudo needs mes_every_epochs = 1")
+        return self
+
+
+class TripletSettings(StageSettings):
+    """A stage that learns from triplets: equation (1), the separation loss, or both."""
+
+    plan: Literal["pseudo", "normal", "listed"] = Field(
+        description="Pseudo-pieces made anew, real pieces, or a fixed list of pseudo-pieces."
+    )
+    triplets_per_epoch: int = Field(
+        description="Items per epoch; with a fixed list, its length, even.", gt=1
+    )
+    valid_triplets: int = Field(description="Items of the validation loss.", gt=0)
+    margin: float = Field(description="Margin delta of equation (1).", ge=0)
+    triplet: float = Field(description="Weight of the triplet loss.", ge=0)
+    separation: float = Field(
+        description="Weight of the separation loss, three clips summed.", ge=0
+    )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches that make an epoch."""
+        return -(-self.triplets_per_epoch // self.batch)
+
+
+class PretrainingSettings(StageSettings):
+    """Direct's pre-training on concatenated Clean vectors, over subsets of the stems."""
+
+    songs: int = Field(description="Songs to draw from, the first of the split; 0: all.", ge=0)
+    segments_per_song: int = Field(description="Segments of each song at most.", gt=0)
+    items_per_epoch: int = Field(description="Items per epoch.", gt=0)
+    valid_items: int = Field(description="Items of the validation loss.", gt=0)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches that make an epoch."""
+        return -(-self.items_per_epoch // self.batch)
+
+
+class ContrastiveSettings(Section):
+    """Our own stage: contrast over batches of songs, by AdamW."""
+
+    mixtures: int = Field(description="Mixtures per batch; even.", ge=2, multiple_of=2)
     kept_parts: tuple[float, float, float, float, float] = Field(
         description="Weights of keeping 1, 2, 3, 4 or 5 parts of a mixture."
     )
@@ -43,11 +125,6 @@ class SamplingSettings(Section):
     gain_deviation_db: float = Field(
         description="Deviation of the random gain of each stem, in dB.", ge=0
     )
-
-
-class LossSettings(Section):
-    """What is made small, and with which weights."""
-
     contrastive: float = Field(description="Weight of the contrastive loss, mean of parts.", ge=0)
     temperature: float = Field(description="Temperature of the contrastive loss.", gt=0)
     presence: float = Field(description="Weight of the presence loss.", ge=0)
@@ -58,40 +135,126 @@ class LossSettings(Section):
     mask_layer: int = Field(
         description="Encoder layer, counted from 1, from which the masks are read.", ge=1
     )
-
-
-class TrainingSettings(Section):
-    """How the weights move."""
-
     steps: int = Field(description="Batches in all.", gt=0)
     steps_per_epoch: int = Field(description="Batches between two checkpoints.", gt=0)
-    validate_every_epochs: int = Field(description="Epochs between two validations.", gt=0)
+    mes_every_epochs: int = Field(description="Epochs between two validations.", gt=0)
     learning_rate: float = Field(description="Peak learning rate of AdamW.", gt=0)
     weight_decay: float = Field(description="Weight decay of AdamW.", ge=0)
     warmup_steps: int = Field(description="Batches of linear warm-up; then a cosine to 0.", ge=0)
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
-        description="Numbers used in the networks."
-    )
-    seed: int = Field(description="Seed of weights and batches.", ge=0)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that hold all steps."""
+        return -(-self.steps // self.steps_per_epoch)
 
 
 class Recipe(Section):
-    """One training run."""
+    """One training run; the methods' own recipes say which stages there are."""
 
     name: str = Field(description="Name of the model that comes out.", min_length=1)
     summary: str = Field(description="What the recipe is for, in a sentence.")
+    method: str = Field(description="clean, cascade, direct or direct-reconst.")
+    model: Any
+    stages: tuple[str, ...] = Field(description="The stages in their order.", min_length=1)
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        description="Numbers used in the networks; 16-mixed becomes bf16-mixed on a CPU."
+    )
+    seed: int = Field(description="Seed of weights and batches.", ge=0)
+    segments: SegmentSettings
+
+    @model_validator(mode="after")
+    def _stages_are_told(self) -> Self:
+        for stage in self.stages:
+            if getattr(self, stage, None) is None or not isinstance(getattr(self, stage), Section):
+                raise ValueError(f"stage {stage!r} has no table [{stage}]")
+            if isinstance(told := getattr(self, stage), TripletSettings) and told.plan == "listed":
+                if stage != "triplets":
+                    raise ValueError(f"{stage}: plan = listed is for Direct's triplets alone")
+                if told.triplets_per_epoch % 2:
+                    raise ValueError(f"{stage}: the length of a fixed list must be even")
+        return self
+
+
+class CleanRecipe(Recipe):
+    """Extractors on clean stems, one run per part."""
+
+    method: Literal["clean"]
+    model: CleanShape
+    clean: TripletSettings
+
+    @model_validator(mode="after")
+    def _alone(self) -> Self:
+        if self.stages != ("clean",):
+            raise ValueError("Clean has one stage: clean")
+        return self
+
+
+class CascadeRecipe(Recipe):
+    """Separators, extractors on frozen separators, and both together; one run per part each."""
+
+    method: Literal["cascade"]
+    model: CascadeShape
+    separation: TripletSettings
+    features: TripletSettings
+    finetuning: TripletSettings | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        order = ("separation", "features", "finetuning")
+        if self.stages != order[: len(self.stages)] or len(self.stages) < 2:
+            raise ValueError(f"Cascade's stages are {', '.join(order)}; the last may be left out")
+        return self
+
+
+class DirectRecipe(Recipe):
+    """One encoder for all parts: pre-training on Clean vectors, then triplets; or contrast."""
+
+    method: Literal["direct", "direct-reconst"]
     model: DirectShape
-    sampling: SamplingSettings
-    loss: LossSettings
-    training: TrainingSettings
+    teacher: CleanShape | None = None
+    clean: TripletSettings | None = None
+    pretraining: PretrainingSettings | None = None
+    triplets: TripletSettings | None = None
+    contrastive: ContrastiveSettings | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        paths = (("clean", "pretraining", "triplets"), ("triplets",), ("contrastive",))
+        if self.stages not in paths:
+            known = "; ".join(", ".join(path) for path in paths)
+            raise ValueError(f"Direct's stages are one of: {known}")
+        if "pretraining" in self.stages:
+            if self.teacher is None:
+                raise ValueError("pretraining needs the Clean networks' shape, [teacher]")
+            if self.teacher.sample_rate_hz != self.model.sample_rate_hz:
+                raise ValueError("teacher and model must have one sample rate")
+        separates = bool(self.triplets and self.triplets.separation)
+        if separates != (self.method == "direct-reconst"):
+            raise ValueError("triplets.separation above 0 goes with method direct-reconst")
+        if self.method == "direct-reconst":
+            DirectReconst.check(self.model)
+        if self.contrastive and (self.model.presence != "linear" or not self.model.n_mels):
+            raise ValueError("the contrastive stage needs presence = linear and n_mels above 0")
+        return self
 
 
-def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+_KINDS: dict[str, type[Recipe]] = {
+    "clean": CleanRecipe,
+    "cascade": CascadeRecipe,
+    "direct": DirectRecipe,
+    "direct-reconst": DirectRecipe,
+}
+
+
+def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Any:
     """Return the recipe in `path`, its base resolved and `overrides` applied.
 
     Args:
         path: a TOML file.
-        overrides: ``table.key=value`` with value in TOML, for example ``training.steps=100``.
+        overrides: ``table.key=value`` with value in TOML, for example ``triplets.margin=0.3``.
+
+    Returns:
+        A `CleanRecipe`, `CascadeRecipe` or `DirectRecipe`.
 
     Raises:
         RecipeError: no such file, broken TOML, an unknown key, or a value out of range.
@@ -109,12 +272,25 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
         try:
             parsed = tomllib.loads(f"{key} = {value}")
         except tomllib.TOMLDecodeError:
-            parsed = tomllib.loads(f"{key} = {value!r}")
+            parsed = _of_text(key, value)
         tree = _merged(tree, parsed)
+    kind = _KINDS.get(str(tree.get("method")))
+    if kind is None:
+        raise RecipeError(
+            f"{path}: method is {tree.get('method')!r}; choose from {', '.join(_KINDS)}"
+        )
     try:
-        return Recipe.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
-        raise RecipeError(f"{path}: {_explained(error)}") from error
+        raise RecipeError(f"{path}: {_explained(error, kind)}") from error
+
+
+def _of_text(key: str, value: str) -> dict[str, Any]:
+    """Return the table of a value that is a bare word, as the shell leaves it."""
+    try:
+        return tomllib.loads(f"{key} = {json.dumps(value)}")
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"override {key}={value} is not of the form table.key=value") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -122,7 +298,7 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"recipe {path} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"recipe {path} is not TOML: {error}") from error
 
 
@@ -135,15 +311,23 @@ def _merged(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
     return both
 
 
-def _explained(error: ValidationError) -> str:
+def _explained(error: ValidationError, kind: type[Recipe]) -> str:
     """Return the first fault in one line, with the nearest spelling of an unknown key."""
-    fault = error.errors()[0]
+    faults = error.errors()  # a misspelt key is missing, too: tell the spelling
+    fault = next((told for told in faults if told["type"] == "extra_forbidden"), faults[0])
     where = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "value_error":
+        message = str(fault["ctx"]["error"])
+        return f"{where}: {message}" if where else message
+    if fault["type"] == "missing":
+        return f"{where} is missing"
     if fault["type"] != "extra_forbidden":
         return f"{where}: {fault['msg']} (got {fault['input']!r})"
-    table: Any = Recipe
+    table: Any = kind
     for name in fault["loc"][:-1]:
-        table = table.model_fields[name].annotation
+        annotation = table.model_fields[name].annotation
+        options = getattr(annotation, "__args__", (annotation,))
+        table = next(option for option in options if hasattr(option, "model_fields"))
     known = list(table.model_fields)
     close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0)
     return f"unknown key {where}; did you mean {close[0]}?"

@@ -1,18 +1,21 @@
-"""Waveform to log-mel spectrogram, as a torch module.
+"""Waveform to magnitude and log-mel spectrograms and back, as torch modules.
 
-Conventions: waveforms are (B, N) float32 in -1..1 at ``sample_rate_hz``; spectrograms are
-(B, 1, F, T). Frames are centred with reflected edges, so T = 1 + N // hop.
+Conventions: waveforms are (B, N) float32 in -1..1 at ``sample_rate_hz``; magnitudes are (B, F, T),
+what goes into a network is (B, 1, F, T). Frames are centred with reflected edges, so
+T = 1 + N // hop: 259 frames for 3 s at 44.1 kHz, 862 for 10 s.
 
-References: section IV-C of the paper (STFT 2048/512, log-mel input of the extractors); Slaney's
-Auditory Toolbox (1998) for the mel scale, with area-normalised triangles as in librosa.
+References: section IV-C of the paper (STFT 2048/512, 259 mel bins for the extractors); the authors'
+published code (linear magnitude for the separators and Direct, neither logarithm nor scaling);
+Slaney's Auditory Toolbox (1998) for the mel scale, with area-normalised triangles as in librosa.
 """
 
 import math
 
 import torch
 from torch import nn
+from torch.nn import functional
 
-__all__ = ["LogMel", "mel_filterbank"]
+__all__ = ["LogMel", "Magnitude", "mel_filterbank"]
 
 LINEAR_HZ_PER_MEL = 200.0 / 3
 LOG_STEP = math.log(6.4) / 27
@@ -52,44 +55,79 @@ def mel_filterbank(
     return (triangles * 2 / (upper - lower)).float()
 
 
-class LogMel(nn.Module):
+class Magnitude(nn.Module):
+    """Linear magnitude spectrogram: no logarithm, no scaling."""
+
+    def __init__(self, n_fft: int, hop_samples: int) -> None:
+        super().__init__()
+        self.window: torch.Tensor
+        self.n_fft = n_fft
+        self.hop_samples = hop_samples
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+
+    def spectrum(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Return the complex spectrogram (B, n_fft // 2 + 1, T) of `waveform` (B, N)."""
+        if waveform.ndim != 2 or waveform.shape[-1] <= self.n_fft // 2:
+            raise ValueError(
+                f"expected (B, N) with N > {self.n_fft // 2} samples, got {tuple(waveform.shape)}"
+            )
+        return torch.stft(
+            waveform, self.n_fft, self.hop_samples, window=self.window, return_complex=True
+        )
+
+    def magnitude(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Return the magnitude spectrogram (B, n_fft // 2 + 1, T) of `waveform` (B, N)."""
+        return self.spectrum(waveform).abs()
+
+    def covered(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Return `waveform` (B, N), followed by silence up to a whole hop if its end needs it.
+
+        The end lies up to a hop after the last frame's centre. Where that is more than a quarter
+        of the window, the inverse would divide what a mask has changed by next to nothing. With a
+        hop of a quarter of the window, as in the paper, the waveform comes back as it is.
+        """
+        beyond = waveform.shape[-1] % self.hop_samples
+        missing = self.hop_samples - beyond if beyond > self.n_fft // 4 else 0
+        return functional.pad(waveform, (0, missing))
+
+    def waveform(self, spectrum: torch.Tensor, length_samples: int) -> torch.Tensor:
+        """Return the waveform (B, N) of a complex spectrogram (B, n_fft // 2 + 1, T)."""
+        return torch.istft(
+            spectrum, self.n_fft, self.hop_samples, window=self.window, length=length_samples
+        )
+
+    def forward(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Return the magnitude spectrogram (B, 1, n_fft // 2 + 1, T) of `waveform` (B, N)."""
+        return self.magnitude(waveform)[:, None]
+
+
+class LogMel(Magnitude):
     """Log-mel spectrogram in decibels, standardised per example.
 
     The mel filterbank is applied to the magnitude, then 20 log10(max(x, 1e-5)), then each example
-    is shifted and scaled to mean 0 and deviation 1 over its bins and frames (facts of section
-    IV-C), which makes the result independent of the level. Silence gives zeros.
+    is shifted and scaled to mean 0 and deviation 1 over its bins and frames (the authors' code),
+    which makes the result independent of the level. Silence gives zeros.
     """
 
     def __init__(
         self, sample_rate_hz: int, n_fft: int, hop_samples: int, n_mels: int, f_min_hz: float = 0.0
     ) -> None:
-        super().__init__()
-        self.window: torch.Tensor
+        super().__init__(n_fft, hop_samples)
         self.filters: torch.Tensor
-        self.n_fft = n_fft
-        self.hop_samples = hop_samples
-        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         filters = mel_filterbank(sample_rate_hz, n_fft, n_mels, f_min_hz)
         self.register_buffer("filters", filters, persistent=False)
-
-    def magnitude(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Return the magnitude spectrogram (B, n_fft // 2 + 1, T) of `waveform` (B, N)."""
-        if waveform.ndim != 2 or waveform.shape[-1] <= self.n_fft // 2:
-            raise ValueError(
-                f"expected (B, N) with N > {self.n_fft // 2} samples, got {tuple(waveform.shape)}"
-            )
-        spectrum = torch.stft(
-            waveform, self.n_fft, self.hop_samples, window=self.window, return_complex=True
-        )
-        return spectrum.abs()
 
     def mel(self, waveform: torch.Tensor) -> torch.Tensor:
         """Return the linear mel magnitudes (B, F, T) of `waveform` (B, N)."""
         return torch.matmul(self.filters, self.magnitude(waveform))
 
+    def of_magnitude(self, magnitude: torch.Tensor) -> torch.Tensor:
+        """Return the standardised log-mel (B, 1, F, T) of `magnitude` (B, n_fft // 2 + 1, T)."""
+        return standardised_db(torch.matmul(self.filters, magnitude))[:, None]
+
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
         """Return the standardised log-mel spectrogram (B, 1, F, T) of `waveform` (B, N)."""
-        return standardised_db(self.mel(waveform))[:, None]
+        return self.of_magnitude(self.magnitude(waveform))
 
 
 def standardised_db(magnitudes: torch.Tensor) -> torch.Tensor:

@@ -1,12 +1,15 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 
 from made_corpus import RATE_HZ, write_corpus
-from stemwise.corpora.bank import bank_of, open_bank, prepare
-from stemwise.errors import CorpusError
+from stemwise.corpora import bank as bank_module
+from stemwise.corpora.bank import bank_bytes, bank_of, open_bank, preparation_seconds, prepare
+from stemwise.corpora.piece import Piece
+from stemwise.errors import AudioError, CorpusError
 from stemwise.sampling import Plan
 
 
@@ -24,7 +27,7 @@ def bank(corpus):
 
 def test_stems_come_back_as_they_were(corpus, bank):
     for p, piece in enumerate(corpus[1]):
-        for i, path in enumerate(piece.stems.values()):
+        for i, (path,) in enumerate(piece.stems.values()):
             if len(piece.stems) == 5:
                 wave, _ = soundfile.read(path, dtype="float32")
                 np.testing.assert_allclose(bank.stem(p, i), wave, atol=2 / 32767)
@@ -98,3 +101,83 @@ def test_no_bank(tmp_path):
 def test_the_index_is_plain_json(bank):
     stored = json.loads((bank.directory / "bank.json").read_text())
     assert stored["sample_rate_hz"] == RATE_HZ
+
+
+def test_a_part_is_the_plain_sum_of_its_files(tmp_path):
+    time = np.arange(RATE_HZ) / RATE_HZ
+    waves = [0.3 * np.sin(2 * np.pi * f * time) for f in (100, 210, 330)]
+    for number, wave in enumerate(waves):
+        soundfile.write(tmp_path / f"{number}.flac", wave, RATE_HZ)
+    files = tuple(tmp_path / f"{number}.flac" for number in range(3))
+    piece = Piece("a", "a", "train", None, 1.0, "made", "CC0-1.0",
+                  {"drums": files, "bass": files[:1], "piano": (files[2],) * 5})  # fmt: skip
+    bank = prepare([piece], tmp_path / "bank", RATE_HZ)
+    np.testing.assert_allclose(bank.stem(0, 0), sum(waves), atol=3 / 32767)
+    np.testing.assert_allclose(bank.stem(0, 1), waves[0], atol=2 / 32767)
+    loud = 5 * soundfile.read(files[2])[0]
+    np.testing.assert_allclose(bank.stem(0, 2), np.clip(loud, -1, 1), atol=2 / 32767)
+    assert bank.clipped_samples.tolist() == [np.count_nonzero(np.abs(loud) > 1)]
+    assert bank.clipped_samples[0] > 1000
+    assert np.isnan(bank.segments("train", 0.5, 0.5).tempos_bpm).all()
+
+
+def test_the_protocols_tempo_clusters_go_before_ours(corpus, tmp_path):
+    given = [
+        replace(p, tempo_cluster=c) for p, c in zip(corpus[1], (7, None, 7, None), strict=True)
+    ]
+    bank = prepare(given, tmp_path / "bank", RATE_HZ)
+    assert bank.segments("train", 1.0, 1.0).clusters.tolist() == [7, -1, 7]
+    assert bank.segments("valid", 1.0, 1.0).clusters.tolist() == [0]  # none given: by tempo
+    assert open_bank(tmp_path / "bank").pieces == bank.pieces
+
+
+def test_a_bank_prepared_before_clusters_and_counts_is_taken_as_it_is(corpus, tmp_path):
+    folder = tmp_path / "bank"
+    before = prepare(corpus[1], folder, RATE_HZ)
+    stored = json.loads((folder / "bank.json").read_text())
+    for piece in stored["pieces"]:
+        del piece["tempo_cluster"]
+    (folder / "bank.json").write_text(json.dumps(stored))
+    (folder / "clipped.i64").unlink()
+    calls = []
+    again = prepare(corpus[1], folder, RATE_HZ, lambda d, t: calls.append((d, t)))
+    assert calls == []
+    assert again.pieces == before.pieces
+    assert (before.clipped_samples == 0).all()
+    assert again.clipped_samples is None
+
+
+def test_a_piece_that_cannot_be_decoded_does_not_stop_the_others(tmp_path):
+    pieces = write_corpus(tmp_path, {"train": 4}, seconds=2.0)
+    path = pieces[1].stems["bass"][0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])  # its header is well
+    with pytest.raises(AudioError, match=r"bass.flac.*all other pieces are ready"):
+        prepare(pieces, tmp_path / "bank", RATE_HZ)
+    with pytest.raises(CorpusError, match="3 of 4 pieces are ready"):
+        open_bank(tmp_path / "bank")
+    path.write_bytes(whole)
+    calls = []
+    bank = prepare(pieces, tmp_path / "bank", RATE_HZ, lambda d, t: calls.append((d, t)))
+    assert calls == [(4, 4)]
+    assert np.abs(bank.stem(1, 1)).max() > 0.05
+
+
+def test_the_size_is_told_and_a_full_disk_is_refused(corpus, bank, tmp_path, monkeypatch):
+    wanted = bank_bytes(corpus[1], RATE_HZ)
+    assert wanted == (bank.directory / "audio.i16").stat().st_size == 19 * 4 * RATE_HZ * 2
+    assert preparation_seconds(corpus[1], RATE_HZ) > preparation_seconds([], RATE_HZ) == 0
+    usage = bank_module.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(bank_module.shutil, "disk_usage", lambda _: usage._replace(free=wanted - 1))
+    with pytest.raises(CorpusError, match=r"the disk has 0\.00 GB free; free some") as caught:
+        prepare(corpus[1], tmp_path / "bank", RATE_HZ)
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "bank").iterdir())
+    assert prepare(corpus[1], bank.directory, RATE_HZ).pieces == bank.pieces  # is there: needs none
+    monkeypatch.setattr(bank_module.shutil, "disk_usage", lambda _: usage._replace(free=wanted))
+    prepare(corpus[1], tmp_path / "bank", RATE_HZ)
+
+
+def test_no_pieces_is_one_clear_line(tmp_path):
+    with pytest.raises(CorpusError, match="needs pieces"):
+        prepare([], tmp_path / "bank", RATE_HZ)

@@ -26,7 +26,7 @@ def piece(folder, name, split="train", song=None, parts=("drums", "bass"), secon
         path = folder / name / f"{part}.flac"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, np.zeros(round(seconds * RATE_HZ)), RATE_HZ)
-        stems[part] = path
+        stems[part] = (path,)
     return Piece(name, song or name, split, 120.0, seconds, "made", "CC0-1.0", stems,
                  {"drums": {"soundfont": "x"}})  # fmt: skip
 
@@ -55,9 +55,27 @@ def test_a_corpus_may_be_moved(tmp_path):
     assert check_pieces(read_manifest(tmp_path / "new")) == []
 
 
-def test_a_stem_outside_is_refused(tmp_path):
-    with pytest.raises(CorpusError, match="outside"):
-        write_manifest(tmp_path / "corpus", [piece(tmp_path / "elsewhere", "a")], {})
+def test_stems_outside_are_written_as_absolute_paths(tmp_path):
+    outside = piece(tmp_path / "elsewhere", "a")
+    write_manifest(tmp_path / "corpus", [outside], {})
+    assert read_manifest(tmp_path / "corpus") == [outside]
+    (tmp_path / "corpus").rename(tmp_path / "moved")
+    assert read_manifest(tmp_path / "moved") == [outside]
+
+
+def test_one_file_is_written_as_a_string_and_several_as_a_list(tmp_path):
+    one = piece(tmp_path, "a")
+    both = replace(one, stems={"bass": one.stems["bass"] + one.stems["drums"]}, tempo_bpm=None,
+                   identifier="b", tempo_cluster=0)  # fmt: skip
+    write_manifest(tmp_path, [one, both], {})
+    assert read_manifest(tmp_path) == [one, both]
+    first, second = json.loads((tmp_path / "manifest.json").read_text())["pieces"]
+    assert list(first) == ["identifier", "song", "split", "tempo_bpm", "duration_seconds",
+                           "source", "licence", "stems", "rendering"]  # fmt: skip
+    assert first["stems"] == {"drums": "a/drums.flac", "bass": "a/bass.flac"}
+    assert second["stems"] == {"bass": ["a/bass.flac", "a/drums.flac"]}
+    assert second["tempo_cluster"] == 0
+    assert "tempo_bpm" not in second
 
 
 @pytest.mark.parametrize(
@@ -84,7 +102,8 @@ def test_a_missing_manifest_says_how_to_make_one(tmp_path):
 def test_each_problem_is_named(tmp_path):
     good = piece(tmp_path, "good")
     assert check_pieces([good]) == []
-    missing = replace(good, identifier="m", stems={"drums": tmp_path / "none.flac"})
+    assert check_pieces([replace(good, tempo_bpm=None)]) == []
+    missing = replace(good, identifier="m", stems={"drums": (tmp_path / "none.flac",)})
     wrong = {
         "used twice": [good, good],
         "is in train and in test": [good, replace(good, identifier="x", split="test")],
@@ -95,6 +114,10 @@ def test_each_problem_is_named(tmp_path):
         "no stems": [replace(good, stems={})],
         "unknown part 'vocals'": [replace(good, stems={"vocals": good.stems["drums"]})],
         "drums stem is missing": [missing],
+        "bass stem is missing": [
+            replace(good, stems={"bass": (good.stems["bass"][0], tmp_path / "none.flac")})
+        ],
+        "bass stem has no file": [replace(good, stems={"bass": ()})],
     }
     for expected, pieces in wrong.items():
         problems = check_pieces(pieces)
@@ -109,11 +132,16 @@ def test_headers_are_checked(tmp_path):
     good = piece(tmp_path, "good")
     assert check_audio([good]) == []
     assert "wanted 16000" in check_audio([replace(good, duration_seconds=2.0)])[0]
-    soundfile.write(good.stems["bass"], np.zeros((16000, 2)), 16000)
-    assert any("differ in rate or channels" in problem for problem in check_audio([good]))
-    good.stems["bass"].write_bytes(b"no audio")
+    (bass,) = good.stems["bass"]
+    soundfile.write(bass, np.zeros((RATE_HZ, 2)), RATE_HZ)  # channels are mixed down
+    assert check_audio([good]) == []
+    soundfile.write(bass, np.zeros(16000), 16000)
+    assert check_audio([good]) == ["good: stems differ in rate: [8000, 16000] Hz"]
+    summed = replace(good, stems={"drums": (*good.stems["drums"], bass)})
+    assert "differ in rate" in check_audio([summed])[0]
+    bass.write_bytes(b"no audio")
     assert "bass stem cannot be read" in check_audio([good])[0]
-    good.stems["bass"].unlink()
+    bass.unlink()
     assert check_audio([good]) == []
 
 

@@ -66,7 +66,7 @@ def test_stems_are_equally_loud_but_for_their_offsets(studio, tmp_path):
     studio.record(TAKE, tmp_path)
     piece = read_take(TAKE, tmp_path)
     total, levels = 0, []
-    for part, path in piece.stems.items():
+    for part, (path,) in piece.stems.items():
         audio, _ = soundfile.read(path, dtype="float32")
         levels.append(loudness_lufs(audio) - piece.rendering[part]["offset_db"])
         total = total + audio

@@ -205,11 +205,11 @@ def read_take(take: Take, folder: Path) -> Piece | None:
     place = folder / take.identifier
     try:
         entry = json.loads((place / RECORD_NAME).read_text(encoding="utf-8"))
-        stems = {part: place / f"{part}.flac" for part in entry.pop("stems")}
+        stems = {part: (place / f"{part}.flac",) for part in entry.pop("stems")}
         piece = Piece(stems=stems, **entry)
     except (FileNotFoundError, KeyError, TypeError, ValueError):
         return None
-    whole = all(path.is_file() for path in stems.values())
+    whole = all(path.is_file() for paths in stems.values() for path in paths)
     same = (piece.song, piece.split, piece.source) == (take.song, take.split, take.source)
     return piece if whole and same else None
 

@@ -17,23 +17,47 @@ from typing import Any
 
 import safetensors
 import torch
-from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from stemwise.errors import ModelError
-from stemwise.models.direct import Direct, DirectShape
+from stemwise.models.cascade import Cascade, CascadeShape, Clean, CleanShape
+from stemwise.models.direct import Direct, DirectReconst, DirectShape
+from stemwise.parts import PARTS
 
-__all__ = ["Model", "load_model", "save_model", "shipped_models"]
+__all__ = [
+    "METHODS",
+    "Model",
+    "Network",
+    "load_model",
+    "read_provenance",
+    "save_model",
+    "shipped_models",
+]
 
 FORMAT = "stemwise-model-1"
+Network = Clean | Cascade | Direct | DirectReconst
+Shape = CleanShape | CascadeShape | DirectShape
+METHODS: dict[str, tuple[type[Network], type[Shape]]] = {
+    "clean": (Clean, CleanShape),
+    "cascade": (Cascade, CascadeShape),
+    "direct": (Direct, DirectShape),
+    "direct-reconst": (DirectReconst, DirectShape),
+}
 SEGMENTING = "whole-1"  # of audio.cut: change it whenever the same file would be cut otherwise
 
 
 class Model(torch.nn.Module):
-    """A trained network with its name, fingerprint and provenance; always in eval mode."""
+    """A trained network with its name, fingerprint and provenance; always in eval mode.
 
-    def __init__(self, network: Direct, name: str, provenance: dict[str, Any]) -> None:
+    Attributes:
+        takes_stems: a Clean model, which reads stems (B, 5, N) in place of the mixture (B, N).
+        parts: those that it was made for.
+    """
+
+    def __init__(self, network: Network, name: str, provenance: dict[str, Any]) -> None:
         super().__init__()
+        self.takes_stems = method_of(network) == "clean"
+        self.parts: tuple[str, ...] = getattr(network.shape, "parts", PARTS)
         self.network = network.eval().requires_grad_(False)
         self.name = name
         self.provenance = provenance
@@ -48,15 +72,36 @@ class Model(torch.nn.Module):
         return super().train(mode)
 
     def describe(self, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the embedding (B, 5, 128) and the presence (B, 5) in 0..1 of `mixture` (B, N)."""
+        """Return the embedding (B, 5, 128) and the presence (B, 5) in 0..1 of `mixture`.
+
+        A mixture is (B, N); a model that takes stems wants (B, 5, N) in its place.
+        """
         return self.network.describe(mixture)
 
     def embed(self, mixture: torch.Tensor) -> torch.Tensor:
-        """Return the embedding (B, 5, 128) of `mixture` (B, N), float32 in -1..1."""
+        """Return the embedding (B, 5, 128) of `mixture` as `describe` takes it, float32."""
         return self.network.embed(mixture)
 
+    def separate(self, mixture: torch.Tensor) -> torch.Tensor:
+        """Return the parts (B, 5, N) of `mixture` (B, N).
 
-def _fingerprint(network: Direct) -> str:
+        Raises:
+            ModelError: the model does not separate.
+        """
+        if not isinstance(self.network, Cascade | DirectReconst):
+            raise ModelError(
+                f"{self.name} is a {method_of(self.network)} model and does not separate; use a "
+                "cascade or direct-reconst model"
+            )
+        return self.network.separate(mixture)
+
+
+def method_of(network: Network) -> str:
+    """Return the name of the network's method in ``METHODS``."""
+    return next(name for name, (kind, _) in METHODS.items() if type(network) is kind)
+
+
+def _fingerprint(network: Network) -> str:
     digest = hashlib.blake2b(digest_size=8)
     digest.update(f"{FORMAT} {SEGMENTING} {network.shape.model_dump_json()}".encode())
     for name, tensor in sorted(network.state_dict().items()):
@@ -66,7 +111,7 @@ def _fingerprint(network: Direct) -> str:
 
 
 def save_model(
-    network: Direct, path: Path, *, name: str, provenance: dict[str, Any], half: bool = True
+    network: Network, path: Path, *, name: str, provenance: dict[str, Any], half: bool = True
 ) -> None:
     """Write `network` to `path` as safetensors; floats in half precision unless `half` is false."""
     state = {
@@ -76,6 +121,7 @@ def save_model(
     metadata = {
         "format": FORMAT,
         "name": name,
+        "method": method_of(network),
         "shape": network.shape.model_dump_json(),
         "provenance": json.dumps(provenance, sort_keys=True),
     }
@@ -89,6 +135,23 @@ def shipped_models() -> dict[str, Path]:
     """Return the models that come with the package, by name."""
     folder = Path(str(resources.files("stemwise.models") / "weights"))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """Return where the weights in `path` come from, without reading them."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ModelError(f"{path} cannot be read as safetensors: {error}") from error
+    try:
+        return _provenance(metadata)
+    except ValueError as error:
+        raise ModelError(f"{path}: its provenance is not JSON: {error}") from error
+
+
+def _provenance(metadata: dict[str, str]) -> dict[str, Any]:
+    return dict(json.loads(metadata.get("provenance", "{}")))
 
 
 def load_model(name_or_path: str | Path = "compact", device: str = "cpu") -> Model:
@@ -112,11 +175,12 @@ def load_model(name_or_path: str | Path = "compact", device: str = "cpu") -> Mod
         found = metadata.get("format", "no format")
         raise ModelError(f"{path} is not a Stemwise model: found {found}, wanted {FORMAT}")
     try:
-        network = Direct(DirectShape.model_validate_json(metadata["shape"]))
+        build, shape = METHODS[metadata.get("method", "direct")]
+        network = build(shape.model_validate_json(metadata["shape"]))  # type: ignore[arg-type]
         single = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
         network.load_state_dict(single)
-    except (KeyError, RuntimeError, ValidationError) as error:
+        provenance = _provenance(metadata)
+    except (KeyError, RuntimeError, ValueError) as error:  # pydantic's and JSON's are ValueErrors
         reason = str(error).splitlines()[0]
         raise ModelError(f"{path} does not fit its own description: {reason}") from error
-    provenance = json.loads(metadata.get("provenance", "{}"))
     return Model(network, metadata.get("name", path.stem), provenance).to(device)

@@ -1,9 +1,12 @@
-"""The encoder half of the U-Net.
+"""The U-Net: encoder, decoder, and the two together as a separator of one part.
 
-Conventions: feature maps are (B, C, F, T); every layer halves F and T, rounding up.
+Conventions: feature maps are (B, C, F, T); every encoder layer halves F and T, rounding up, and
+every decoder layer brings them back to those of its twin. Magnitudes are linear.
 
-References: section III-A1 and III-B1 of the paper; Jansson et al., "Singing voice separation with
-deep U-Net convolutional networks", ISMIR 2017.
+References: sections III-A1 and III-B1 of the paper; Jansson et al., "Singing voice separation with
+deep U-Net convolutional networks", ISMIR 2017. Where the two differ we follow the authors'
+published code: LeakyReLU in the decoder too, dropout of whole channels, whole spectrograms at the
+full rate, no scaling of the magnitudes.
 """
 
 from collections.abc import Sequence
@@ -12,31 +15,30 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-__all__ = ["Encoder"]
+__all__ = ["Decoder", "Encoder", "Separator"]
 
 KERNEL = 5
 STRIDE = 2
 SLOPE = 0.2
+DROPOUT = 0.5
+DROPPED_LAYERS = 3
 
 
 class Encoder(nn.Sequential):
     """Stride-2 5 x 5 convolutions, each followed by batch norm and LeakyReLU 0.2.
 
-    In: (B, 1, F, T). Out: (B, channels[-1], ceil(F / 2**L), ceil(T / 2**L)) with L layers.
+    In: (B, 1, F, T). Out: (B, channels[-1], ceil(F / 2**L), ceil(T / 2**L)) with L layers. With
+    `plain_last`, the last layer is the convolution alone, as in Cascade's extractors.
     """
 
-    def __init__(self, channels: Sequence[int]) -> None:
-        widths = [1, *channels]
-        super().__init__(
-            *(
-                nn.Sequential(
-                    nn.Conv2d(inside, outside, KERNEL, STRIDE, KERNEL // 2),
-                    nn.BatchNorm2d(outside),
-                    nn.LeakyReLU(SLOPE),
-                )
-                for inside, outside in pairwise(widths)
-            )
-        )
+    def __init__(self, channels: Sequence[int], *, plain_last: bool = False) -> None:
+        layers: list[nn.Module] = []
+        for number, (inside, outside) in enumerate(pairwise([1, *channels]), start=1):
+            layer: list[nn.Module] = [nn.Conv2d(inside, outside, KERNEL, STRIDE, KERNEL // 2)]
+            if not (plain_last and number == len(channels)):
+                layer += [nn.BatchNorm2d(outside), nn.LeakyReLU(SLOPE)]
+            layers.append(nn.Sequential(*layer))
+        super().__init__(*layers)
 
     def features(self, spectrogram: torch.Tensor) -> list[torch.Tensor]:
         """Return the feature map of every layer, the shallowest first."""
@@ -45,3 +47,61 @@ class Encoder(nn.Sequential):
             spectrogram = layer(spectrogram)
             maps.append(spectrogram)
         return maps
+
+
+class Decoder(nn.Module):
+    """Stride-2 5 x 5 transposed convolutions from an encoder's maps to a mask in 0..1.
+
+    Each layer but the last is followed by batch norm and LeakyReLU 0.2, the first three by dropout
+    of half of the channels; from the second on, a layer sees its forerunner's output beside the
+    encoder's map of that size. The last layer ends in a sigmoid.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        outside = [*reversed(channels[:-1]), 1]
+        inside = [channels[-1], *(2 * width for width in outside[:-1])]
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(a, b, KERNEL, STRIDE, KERNEL // 2)
+            for a, b in zip(inside, outside, strict=True)
+        )
+        self.after = nn.ModuleList(
+            nn.Sequential(
+                nn.BatchNorm2d(width),
+                nn.LeakyReLU(SLOPE),
+                nn.Dropout2d(DROPOUT) if layer < DROPPED_LAYERS else nn.Identity(),
+            )
+            for layer, width in enumerate(outside[:-1])
+        )
+
+    def forward(
+        self, bottleneck: torch.Tensor, skips: Sequence[torch.Tensor], size: torch.Size
+    ) -> torch.Tensor:
+        """Return the mask (B, 1, F, T) of `size` (F, T).
+
+        Args:
+            bottleneck: (B, C, F', T') the encoder's last map.
+            skips: the encoder's other maps, the shallowest first.
+            size: bins and frames of the spectrogram that the encoder saw.
+        """
+        x: torch.Tensor = self.up[0](bottleneck, output_size=skips[-1].shape[-2:])
+        for layer, skip in enumerate(reversed(skips)):
+            x = torch.cat([self.after[layer](x), skip], dim=1)
+            target = skips[-2 - layer].shape[-2:] if layer + 1 < len(skips) else size
+            x = self.up[layer + 1](x, output_size=target)
+        return x.sigmoid()
+
+
+class Separator(nn.Module):
+    """U-Net of one part: its magnitudes from those of the mixture."""
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.encoder = Encoder(channels)
+        self.decoder = Decoder(channels)
+
+    def forward(self, magnitude: torch.Tensor) -> torch.Tensor:
+        """Return mask times `magnitude`, both (B, F, T): the part's magnitudes."""
+        *skips, bottleneck = self.encoder.features(magnitude[:, None])
+        mask: torch.Tensor = self.decoder(bottleneck, skips, magnitude.shape[-2:])
+        return mask[:, 0].float() * magnitude

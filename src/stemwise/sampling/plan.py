@@ -6,17 +6,49 @@ References: section IV-C of the paper (segments); facts of section II-B (tempo c
 authors' pseudo-pieces mix songs of one cluster only).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from enum import IntEnum
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Plan", "Segments", "tempo_clusters"]
+from stemwise.parts import PARTS
+
+__all__ = ["Plan", "Segments", "Stream", "generator", "shuffled", "tempo_clusters"]
 
 CLUSTER_BPM = 5.0
 CLUSTER_SONGS = 4
+
+
+class Stream(IntEnum):
+    """What random numbers are for; no two purposes share theirs, whatever the seed.
+
+    `stemwise.sampling.contrast` holds the stream 0: numpy fills a key of three numbers with a zero.
+    """
+
+    PSEUDO = 1
+    NORMAL = 2
+    LIST = 3
+    LIST_ORDER = 4
+    SUBSET_SEGMENTS = 5
+    SUBSET_ORDER = 6
+    SUBSETS = 7
+    SDR = 8
+
+
+def generator(stream: Stream, seed: int, first: int = 0, second: int = 0) -> np.random.Generator:
+    """Return the generator of random numbers of one draw, named by up to two counters."""
+    return np.random.default_rng([seed, first, second, stream])
+
+
+@lru_cache(maxsize=8)
+def shuffled(stream: Stream, seed: int, number: int, size: int) -> NDArray[np.int64]:
+    """Return permutation `number` of 0..`size` - 1; read only, for it is kept for the next call."""
+    order = generator(stream, seed, number).permutation(size)
+    order.flags.writeable = False
+    return order
 
 
 @dataclass(frozen=True)
@@ -38,9 +70,12 @@ class Plan:
     labels: NDArray[np.int64] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segments:
     """Where each part of each piece of a split sounds, on a grid of segments.
+
+    Segments are also numbered over all pieces, in order, 0..S - 1; these tables are made once. Two
+    objects are equal only if they are the same, so that what is drawn from one can be cached.
 
     Attributes:
         pieces: (P,) position of each piece in the bank.
@@ -76,6 +111,49 @@ class Segments:
 
         spans = np.array([[span(column) for column in table.T] for table in self.sounding])
         return [np.flatnonzero(column >= self.apart) for column in spans.T]
+
+    @cached_property
+    def firsts(self) -> NDArray[np.int64]:
+        """(P,) number of the first segment of each piece."""
+        counts = [0, *(len(table) for table in self.sounding)]
+        return np.cumsum(counts, dtype=np.int64)[:-1]
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """(S,) row of the piece of each numbered segment."""
+        return np.repeat(np.arange(len(self.sounding)), [len(table) for table in self.sounding])
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """(S,) first sample of each numbered segment in its piece."""
+        return (np.arange(len(self.rows)) - self.firsts[self.rows]) * self.hop_samples
+
+    @cached_property
+    def table(self) -> NDArray[np.bool_]:
+        """(S, I) true where the part sounds in the numbered segment."""
+        return np.concatenate([np.zeros((0, len(PARTS)), bool), *self.sounding])
+
+    @cached_property
+    def rows_of_song(self) -> Mapping[int, NDArray[np.int64]]:
+        """The rows of each song's pieces; songs in the order of their first piece."""
+        return {
+            song: np.flatnonzero(self.songs == song) for song in dict.fromkeys(self.songs.tolist())
+        }
+
+    @cached_property
+    def fellows(self) -> Mapping[int, NDArray[np.int64]]:
+        """For each song with a tempo cluster, the songs of that cluster, the song itself too."""
+        clusters = {song: int(self.clusters[rows[0]]) for song, rows in self.rows_of_song.items()}
+        members: dict[int, list[int]] = {}
+        for song, cluster in clusters.items():
+            members.setdefault(cluster, []).append(song)
+        shared = {cluster: np.array(songs) for cluster, songs in members.items()}
+        return {song: shared[cluster] for song, cluster in clusters.items() if cluster >= 0}
+
+    @cached_property
+    def lenders(self) -> NDArray[np.int64]:
+        """The songs with a tempo cluster: those that lend stems to pseudo-pieces."""
+        return np.array(list(self.fellows), np.int64)
 
 
 def tempo_clusters(tempos_bpm: NDArray[np.float64], songs: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,0 +1,88 @@
+"""Our own stage: Direct from scratch, by contrast over batches of songs.
+
+Departure: the paper learns from triplets, after pre-training; see docs/method.md.
+
+Conventions: as in `stemwise.training.stages`.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from stemwise import losses
+from stemwise.models.direct import Direct, MaskHead
+from stemwise.models.unet import Encoder
+from stemwise.recipe import ContrastiveSettings
+from stemwise.spectrogram import LogMel
+from stemwise.training.batches import Batch
+from stemwise.training.stages import Stage
+
+__all__ = ["ContrastiveStage"]
+
+
+class ContrastiveStage(Stage):
+    """Direct from scratch: contrast of songs, presence, and masks as an auxiliary task."""
+
+    network: Direct
+
+    def __init__(self, network: Direct, settings: ContrastiveSettings, seed: int) -> None:
+        names = ("contrastive", "presence", "separation")
+        weights = {name: getattr(settings, name) for name in names}
+        super().__init__(network, weights, settings.learning_rate, seed)
+        self.settings = settings
+        layer = settings.mask_layer
+        channels = network.shape.channels[layer - 1]
+        self.masks = MaskHead(channels, layer) if settings.separation else None
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the losses of one batch."""
+        network, labels = self.network, batch["labels"]
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            spectrogram = network.front_end(batch["mixture"])
+        assert isinstance(network.encoder, Encoder)
+        maps = network.encoder.features(spectrogram.to(memory_format=torch.channels_last))
+        pooled = network.pool(maps[-1].float())
+        embedding, logits = network.blocks(pooled), network.presence_head(pooled)
+        per_part = losses.contrastive(
+            embedding.float(), labels, temperature=self.settings.temperature
+        )
+        terms = {
+            "contrastive": per_part.mean(),
+            "presence": losses.presence(logits.float(), batch["playing"]),
+        }
+        if self.masks is not None:
+            terms["separation"] = self._separation(maps[self.settings.mask_layer - 1], batch)
+        return terms
+
+    def _separation(self, features: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the separation loss of the first mixtures of a batch, those that bring stems."""
+        count, parts = batch["stems"].shape[:2]
+        front_end = self.network.front_end
+        assert isinstance(front_end, LogMel)
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            mixture = front_end.mel(batch["mixture"][:count])
+            stems = front_end.mel(batch["stems"].flatten(0, 1))
+        assert self.masks is not None
+        masks = self.masks(features[:count], *mixture.shape[1:])
+        stems = stems.reshape(count, parts, *mixture.shape[1:])
+        return losses.separation(masks.float(), mixture, stems)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a linear warm-up and a cosine to 0."""
+        settings = self.settings
+        optimiser = torch.optim.AdamW(
+            self.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+
+        def factor(step: int) -> float:
+            if step < settings.warmup_steps:
+                return (step + 1) / settings.warmup_steps
+            rest = (step - settings.warmup_steps) / (settings.steps - settings.warmup_steps)
+            return float(0.5 + 0.5 * np.cos(np.pi * min(rest, 1.0)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }

@@ -1,0 +1,65 @@
+"""The Clean vectors that Direct's pre-training aims at, computed once and kept.
+
+Reference: section II-B of the paper.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stemwise.models.cascade import Clean
+from stemwise.parts import BLOCK_DIMENSIONS, PARTS
+from stemwise.sampling import Plan
+from stemwise.training.batches import Aims, Source
+
+__all__ = ["clean_vectors"]
+
+SEGMENTS_AT_A_TIME = 32
+
+
+def clean_vectors(
+    clean: Clean, source: Source, rows: NDArray[np.int64], path: Path, device: torch.device,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Aims:  # fmt: skip
+    """Return the Clean vectors of segments, from `path` as far as they are there already.
+
+    Args:
+        clean: trained extractors; moved to `device`.
+        source: the bank and the segments.
+        rows: (S,) segments, counted over all pieces of the source's segments, ascending.
+        path: a ``.npy`` file; one that a stopped run left is gone on with.
+        device: where to compute.
+        progress: called with (segments done, segments in all).
+    """
+    shape = (len(rows), len(PARTS), BLOCK_DIMENSIONS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        np.lib.format.open_memmap(partial, "w+", np.float32, shape).fill(np.nan)
+        partial.replace(path)
+    vectors = np.lib.format.open_memmap(path, "r+")
+    todo = np.flatnonzero(np.isnan(vectors[:, 0, 0]))
+    clean = clean.to(device).eval()
+    for first in range(0, len(todo), SEGMENTS_AT_A_TIME):
+        chosen = todo[first : first + SEGMENTS_AT_A_TIME]
+        stems = torch.as_tensor(source.bank.gather(_plan(source, rows[chosen])))[:, 0]
+        with torch.inference_mode():
+            vectors[chosen] = clean.embed(stems.to(device)).cpu().numpy()
+        progress(len(rows) - len(todo) + first + len(chosen), len(rows))
+    vectors.flush()
+    return Aims(rows, np.array(vectors))
+
+
+def _plan(source: Source, rows: NDArray[np.int64]) -> Plan:
+    """Return the plan of whole segments, (B, 1, 5)."""
+    segments = source.segments
+    shape = (len(rows), 1, len(PARTS))
+    return Plan(
+        np.broadcast_to(segments.pieces[segments.rows[rows]][:, None, None], shape),
+        np.broadcast_to(segments.starts[rows][:, None, None], shape),
+        np.zeros(shape),
+        segments.length_samples,
+    )

@@ -1,0 +1,45 @@
+"""The recipes as they are, but for sizes: small networks, short segments, three steps a stage."""
+
+from pathlib import Path
+
+from made_corpus import RATE_HZ
+from stemwise.recipe import load_recipe
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+COMPACT = RECIPES / "compact"
+
+
+def small_overrides(path, rate_hz=RATE_HZ, parts=("bass",), epochs=1, batch=2):
+    """Return the --set values that make the recipe in `path` small."""
+    recipe = load_recipe(path)
+    items = 3 * batch + 2 if "listed" in path.read_text() else 3 * batch
+    words = ["segments.seconds=1.0", "segments.hop_seconds=0.5", "precision='32-true'"]
+    for table in ("model", "teacher"):
+        shape = getattr(recipe, table, None)
+        if shape is None:
+            continue
+        words += [f"{table}.sample_rate_hz={rate_hz}", f"{table}.n_fft=256",
+                  f"{table}.hop_samples=128", f"{table}.channels=[4, 6, 8, 10]"]  # fmt: skip
+        words += [f"{table}.n_mels=32"] if shape.n_mels else []
+        words += [f"{table}.parts={list(parts)}"] if hasattr(shape, "parts") else []
+    if hasattr(recipe.model, "separator_channels"):
+        words += ["model.separator_channels=[4, 6, 8, 8]"]
+    for stage in recipe.stages:
+        if stage == "contrastive":
+            words += [f"contrastive.{key}" for key in (
+                "mixtures=4", "steps=3", "steps_per_epoch=3", "warmup_steps=1", "mask_layer=3",
+                "separated_mixtures=2")]  # fmt: skip
+            words += ["contrastive.twins=2"] if recipe.contrastive.twins else []
+            continue
+        counts = (
+            (f"items_per_epoch={items}", f"valid_items={batch}", "segments_per_song=3")
+            if stage == "pretraining"
+            else (f"triplets_per_epoch={items}", f"valid_triplets={batch}")
+        )
+        words += [f"{stage}.{key}" for key in (f"batch={batch}", f"epochs={epochs}", *counts)]
+    return words
+
+
+def small_recipe(path, *words, **sizes):
+    """Return the recipe in `path` made small, then changed by `words`."""
+    return load_recipe(path, [*small_overrides(path, **sizes), *words])

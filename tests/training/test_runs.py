@@ -1,0 +1,304 @@
+"""The real runs, evaluation and command line, on a tiny made corpus."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from made_corpus import RATE_HZ, write_corpus
+from made_recipes import COMPACT, RECIPES, small_overrides, small_recipe
+from stemwise.cli import app
+from stemwise.corpora.bank import bank_of
+from stemwise.errors import CorpusError, RecipeError, UsageError
+from stemwise.evaluation import Pseudo10x5, Subject, evaluate
+from stemwise.models.checkpoint import load_model
+from stemwise.models.direct import Direct
+from stemwise.training import train, training_bank
+
+CONTRAST = COMPACT / "contrast.toml"
+EVERY = sorted(RECIPES.rglob("*.toml"))
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::lightning.pytorch.utilities.warnings.PossibleUserWarning"
+)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("corpus")
+    write_corpus(directory, {"train": 12, "valid": 15, "test": 15}, absent={(0, "guitar")})
+    return directory
+
+
+@pytest.fixture(scope="module")
+def bank(corpus):
+    return bank_of(corpus, RATE_HZ)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder that all recipes train in, so that they take over each other's stages."""
+    return tmp_path_factory.mktemp("runs")
+
+
+def cells(folder, column):
+    """Return a column of the metrics of a fit, over all its sittings, by epoch."""
+    found = {}
+    for path in sorted(folder.glob("metrics/*/metrics.csv")):
+        with path.open() as file:
+            for row in csv.DictReader(file):
+                if row.get(column):
+                    found[int(row["epoch"])] = float(row[column])
+    return found
+
+
+@pytest.mark.parametrize("path", EVERY, ids=lambda p: str(p.relative_to(RECIPES)))
+def test_every_recipe_runs_from_stems_to_scores(path, bank, runs):
+    recipe = small_recipe(path)
+    kind = path.relative_to(RECIPES).parts[0]
+    model = load_model(train(recipe, bank, runs / kind / recipe.name, progress=False))
+    assert model.provenance["recipe"]["name"] == recipe.name
+    subject = Subject(model.describe, model.takes_stems, model.parts)
+    report = evaluate(bank, subject, "test", Pseudo10x5(segments_per_piece=1))
+    wanted = ["bass"] if recipe.method in ("clean", "cascade") else 5
+    assert list(report["normal"]) == wanted or len(report["normal"]) == wanted
+    assert 0 <= report["pseudo-10x5"]["bass"]["accuracy"] <= 1
+    assert report["pseudo-10x5"]["bass"]["queries"] == 50
+
+
+def test_a_run_says_what_it_does_and_takes_over_what_others_finished(bank, tmp_path):
+    lines = []
+    for name in ("clean", "direct_da", "direct_reconst"):
+        recipe = small_recipe(COMPACT / f"{name}.toml")
+        train(recipe, bank, tmp_path / name, progress=False, announce=lines.append)
+    assert [line.split(":")[1].strip().split(" in ")[0] for line in lines] == [
+        "training",  # clean/bass
+        "finished", "training", "training",  # Direct: clean, pretraining, triplets
+        "finished", "finished", "training",  # Direct-Reconst
+    ]  # fmt: skip
+    assert lines[0].startswith("stage 1 of 1, clean/bass")
+    other = small_recipe(COMPACT / "clean.toml", "clean.margin=0.5")
+    train(other, bank, tmp_path / "other", progress=False, announce=lines.append)
+    assert lines[-1].endswith("training")  # another margin is another stage
+
+
+def test_cascade_keeps_what_its_earlier_stages_learnt(bank, tmp_path):
+    recipe = small_recipe(COMPACT / "cascade.toml")
+    path = train(recipe, bank, tmp_path / "run", progress=False)
+    first = load_model(tmp_path / "run/separation/bass/weights.safetensors").network
+    last = load_model(path).network
+    old = first.separators.state_dict()
+    new = last.separators.state_dict()
+    for key, value in old.items():
+        if value.is_floating_point():  # the run's model is in half precision
+            assert torch.equal(value.half().float(), new[key]), key
+    assert not torch.equal(
+        first.extractors["bass"].head.weight.half().float(), last.extractors["bass"].head.weight
+    )
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_a_stage(bank, tmp_path):
+    path = COMPACT / "clean.toml"
+    wild = ("clean.patience_epochs=2", "clean.learning_rate=0.3", "clean.margin=5.0")
+    recipe = small_recipe(path, *wild, epochs=30)
+    kept = load_model(train(recipe, bank, tmp_path / "run", progress=False))
+    losses = cells(tmp_path / "run/clean/bass", "valid/loss")
+    best = min(losses, key=losses.get)
+    assert len(losses) < 30
+    assert len(losses) == best + 3  # two epochs of patience after the best
+    until = small_recipe(path, *wild, epochs=best + 1)
+    again = load_model(train(until, bank, tmp_path / "apart" / "run", progress=False))
+    assert again.fingerprint == kept.fingerprint
+
+
+def test_metrics_tell_losses_and_scores(bank, tmp_path):
+    recipe = small_recipe(
+        COMPACT / "cascade_ft.toml", "finetuning.mes_every_epochs=1",
+        "finetuning.monitor='mes_pseudo'",
+    )  # fmt: skip
+    train(recipe, bank, tmp_path / "run", progress=False)
+    folder = tmp_path / "run/finetuning/bass"
+    for column in ("train/triplet", "train/separation", "valid/loss", "valid/accuracy_bass",
+                   "valid/leakage_bass", "valid/mes_pseudo"):  # fmt: skip
+        assert cells(folder, column), column
+    assert list(folder.glob("tensorboard/*/events.*"))
+    assert not list(folder.glob("*.ckpt"))  # what resuming needed is gone
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from made_recipes import COMPACT, small_recipe
+from stemwise.corpora.bank import open_bank
+from stemwise.training import train, stages
+calls = 0
+plain = stages.Stage.training_step
+def counting(self, *args):
+    global calls
+    calls += 1
+    if calls == {kill_at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(self, *args)
+stages.Stage.training_step = counting
+recipe = small_recipe(COMPACT / {name!r}, epochs=3)
+train(recipe, open_bank(Path({bank!r})), Path({run!r}), progress=False)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "kill_at"), [("cascade_ft.toml", 15), ("direct_reconst.toml", 26)]
+)
+def test_a_killed_run_goes_on_to_the_same_losses_and_weights(bank, tmp_path, name, kill_at):
+    recipe = small_recipe(COMPACT / name, epochs=3)
+    whole = load_model(train(recipe, bank, tmp_path / "a" / "whole", progress=False))
+    killed = tmp_path / "b" / "killed"
+    script = KILLED.format(
+        tests=str(Path(__file__).parents[1]), name=name, bank=str(bank.directory),
+        run=str(killed), kill_at=kill_at,
+    )  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+    again = load_model(train(recipe, bank, killed, progress=False, resume=True))
+    assert again.fingerprint == whole.fingerprint
+    last = recipe.stages[-1] + ("/bass" if recipe.method == "cascade" else "")
+    for column in ("valid/loss", "train/loss_epoch", "train/triplet"):
+        assert cells(killed / last, column) == cells(tmp_path / "a/whole" / last, column)
+
+
+PROCESS = """
+import os, pickle, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from made_recipes import COMPACT, small_recipe
+from stemwise.corpora.bank import open_bank
+from stemwise.training import batches, train
+seen = []
+plain = batches.Source.gather
+def noting(self, plan):
+    seen.append((self.share(plan.pieces).tolist(), self.share(plan.starts).tolist()))
+    return plain(self, plan)
+batches.Source.gather = noting
+recipe = small_recipe(COMPACT / "direct_scratch.toml", batch=4)
+path = train(recipe, open_bank(Path({bank!r})), Path({run!r}), progress=False)
+name = "seen-" + os.environ.get("RANK", "0") + "-of-" + os.environ.get("WORLD_SIZE", "1")
+(Path({run!r}) / name).write_bytes(pickle.dumps(seen))
+"""
+
+
+def test_two_processes_share_out_the_same_batches(bank, tmp_path):
+    script = tmp_path / "train_it.py"
+    for processes in (1, 2):
+        run = tmp_path / str(processes) / "run"
+        script.write_text(
+            PROCESS.format(
+                tests=str(Path(__file__).parents[1]), bank=str(bank.directory), run=str(run)
+            )
+        )
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
+                    "--standalone"]  # fmt: skip
+        command = [*(launcher if processes == 2 else [sys.executable]), str(script)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False,
+                              env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert load_model(run / "compact_direct_scratch.safetensors")
+    read = lambda path: __import__("pickle").loads(path.read_bytes())  # noqa: E731
+    whole = read(tmp_path / "1/run/seen-0-of-1")
+    shares = [read(tmp_path / f"2/run/seen-{rank}-of-2") for rank in (0, 1)]
+    assert len(whole) == len(shares[0]) == len(shares[1]) > 3
+    for both, *parts in zip(whole, *shares, strict=True):
+        for what in (0, 1):
+            joined = [None] * 4
+            joined[0::2], joined[1::2] = parts[0][what], parts[1][what]
+            assert joined == both[what]
+
+
+def test_batches_that_cannot_be_shared_out_are_refused(bank, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(CorpusError, match="cannot be shared out among 3 processes"):
+        train(small_recipe(COMPACT / "clean.toml"), bank, tmp_path / "run", progress=False)
+
+
+@pytest.mark.parametrize("place", ["disk", "memory", "device"])
+def test_a_bank_in_any_place_trains_the_same(bank, tmp_path, place):
+    recipe = small_recipe(COMPACT / "cascade_ft.toml")
+    gatherer = training_bank(bank, place, "cpu")
+    path = train(recipe, bank, tmp_path / place / "run", progress=False, gatherer=gatherer,
+                 device="cpu")  # fmt: skip
+    whole = train(recipe, bank, tmp_path / "disk too" / "run", progress=False)
+    assert load_model(path).fingerprint == load_model(whole).fingerprint
+
+
+def test_workers_prepare_the_same_batches(bank, tmp_path):
+    recipe = small_recipe(COMPACT / "clean.toml", epochs=2)
+    alone, helped = (
+        load_model(train(recipe, bank, tmp_path / str(n) / "run", progress=False, workers=n))
+        for n in (0, 2)
+    )
+    assert alone.fingerprint == helped.fingerprint
+
+
+def test_runs_that_cannot_be_are_refused_in_one_line(bank, tmp_path):
+    recipe = small_recipe(CONTRAST)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "recipe.json").write_text("{}")
+    with pytest.raises(CorpusError, match="another recipe"):
+        train(recipe, bank, tmp_path / "taken", progress=False)
+    with pytest.raises(RecipeError, match="no run to resume"):
+        train(recipe, bank, tmp_path / "new", progress=False, resume=True)
+    wrong = small_recipe(CONTRAST, rate_hz=16000)
+    with pytest.raises(CorpusError, match="8000 Hz, but the recipe wants 16000 Hz"):
+        train(wrong, bank, tmp_path / "wrong", progress=False)
+
+
+def test_evaluation_reports_both_scores_and_is_repeatable(bank):
+    torch.manual_seed(0)
+    network = Direct(small_recipe(CONTRAST).model).eval()
+    protocol = Pseudo10x5(segments_per_piece=1)
+    reports = [evaluate(bank, Subject(network.describe), "test", protocol) for _ in range(2)]
+    assert reports[0] == reports[1]
+    pseudo = reports[0]["pseudo-10x5"]["drums"]
+    assert (pseudo["queries"], pseudo["labels"], pseudo["chance"]) == (50, 10, 0.1)
+    assert 0 <= pseudo["accuracy"] <= 1
+    assert 0 <= pseudo["leakage"] <= 1
+    assert reports[0]["normal"]["bass"]["labels"] == 15
+
+
+def test_an_oracle_embedding_scores_all_and_leaks_nothing(bank):
+    """The true pitch of the target as its embedding: the protocol must reward it fully."""
+
+    def describe(mixture):
+        power = torch.fft.rfft(mixture).abs()
+        octaves = [power[:, 1000 * 2**i : 1000 * 2 ** (i + 1)] for i in range(5)]  # 10 s
+        peaks = torch.stack([o.argmax(dim=1) / (1000 * 2**i) for i, o in enumerate(octaves)], 1)
+        return peaks[:, :, None].expand(-1, -1, 128), torch.ones(len(mixture), 5)
+
+    report = evaluate(bank, Subject(describe), "test")
+    for part in ("drums", "bass", "piano", "guitar"):
+        assert report["pseudo-10x5"][part]["accuracy"] > 0.95
+        assert report["pseudo-10x5"][part]["leakage"] < 0.05
+
+
+def test_command_line_from_recipe_to_scores(corpus, tmp_path):
+    run = CliRunner().invoke
+    path = COMPACT / "clean.toml"
+    sets = [word for item in small_overrides(path) for word in ("--set", item)]
+    common = ["train", str(path), "--corpus", str(corpus), "--run", str(tmp_path / "run"), *sets]
+    assert run(app, [*common, "--resume"]).exit_code == 1
+    assert isinstance(run(app, [*common, "--bank", "cloud"]).exception, UsageError)
+    trained = run(app, [*common, "--device", "cpu", "--bank", "memory"])
+    assert trained.exit_code == 0, trained.output
+    model = trained.stdout.strip().splitlines()[-1]
+    told = run(app, ["evaluate", model, "--corpus", str(corpus), "--json"])
+    assert told.exit_code == 0, told.output
+    report = json.loads(told.stdout.strip().splitlines()[-1])
+    assert report["split"] == "test"
+    table = run(app, ["evaluate", model, "--corpus", str(corpus), "--split", "valid"])
+    assert "| bass |" in table.stdout
+    assert "| drums |" not in table.stdout
