@@ -17,7 +17,7 @@ from stemwise.models.direct import Direct
 from stemwise.recipe import load_recipe
 from stemwise.training import keep_memory
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "compact" / "direct.toml"
+RECIPE = Path(__file__).parents[1] / "recipes" / "compact" / "contrast.toml"
 STEPS = 15
 
 
@@ -26,8 +26,8 @@ def milliseconds_per_step():
     network = Direct(recipe.model)
     network.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters())
-    count = recipe.sampling.mixtures
-    mixture = torch.randn(count, int(recipe.sampling.segment_seconds * 22050))
+    count = recipe.contrastive.mixtures
+    mixture = torch.randn(count, round(recipe.segments.seconds * recipe.model.sample_rate_hz))
     labels = torch.arange(count // 2).repeat(2)[:, None].expand(count, 5)
     for step in range(STEPS + 3):
         if step == 3:

@@ -1,8 +1,10 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional
 
-from oracles import contrastive_of_part
+from oracles import contrastive_of_part, triplet_read_aloud
 from stemwise import losses
 
 
@@ -64,3 +66,106 @@ def test_separation_does_not_depend_on_the_level(gain):
     one = losses.separation(masks, stems.sum(dim=1), stems)
     other = losses.separation(masks, gain * stems.sum(dim=1), gain * stems)
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def views(batch, dimensions, seed, scale=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    return scale * torch.randn(3, batch, dimensions, generator=generator)
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    batch=st.integers(1, 6), dimensions=st.integers(1, 9), seed=st.integers(0, 999),
+    scale=st.sampled_from([1e-3, 0.1, 1.0, 100.0]), margin=st.sampled_from([0.0, 0.2, 5.0]),
+    same=st.sampled_from(["none", "anchor and positive", "anchor and negative", "all"]),
+)  # fmt: skip
+def test_triplet_equals_the_slow_loop(batch, dimensions, seed, scale, margin, same):
+    anchor, positive, negative = views(batch, dimensions, seed, scale)
+    if same in ("anchor and positive", "all"):
+        positive = anchor.clone()
+    if same in ("anchor and negative", "all"):
+        negative = anchor.clone()
+    leaves = [view.requires_grad_() for view in (anchor, positive, negative)]
+    loss = losses.triplet(*leaves, margin=margin)
+    slow = triplet_read_aloud(*(v.detach().double().tolist() for v in leaves), margin)
+    torch.testing.assert_close(loss.item(), slow, rtol=1e-4, atol=1e-5)
+    loss.backward()
+    assert all(torch.isfinite(view.grad).all() for view in leaves)
+
+
+def row(*values):
+    return torch.tensor([values])
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "margin", "expected"),
+    [
+        (3.0, 5.0, 0.2, 0.0),  # far enough
+        (5.0, 3.0, 0.2, 2.2),  # not 5 ** 2 - 3 ** 2 + 0.2
+        (50.0, 30.0, 0.2, 20.2),  # not the same: nothing is normalised
+        (3.0, 3.1, 0.2, 0.1),
+        (3.0, 3.1, 0.1, 0.0),
+        (0.0, 0.0, 0.2, 0.2),
+        (-5.0, 3.0, 0.0, 2.0),
+    ],
+)
+def test_triplet_by_hand(positive, negative, margin, expected):
+    loss = losses.triplet(row(0.0), row(positive), row(negative), margin=margin)
+    assert loss.item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_triplet_is_euclidean_and_a_mean_over_all_triplets():
+    anchor = torch.zeros(2, 2)
+    positive = torch.tensor([[3.0, 4.0], [0.0, 0.0]])  # distance 5, and 0
+    negative = torch.tensor([[0.0, 1.0], [6.0, 8.0]])  # 1, and 10: the second triplet is content
+    loss = losses.triplet(anchor, positive, negative, margin=0.2)
+    assert loss.item() == pytest.approx((4.2 + 0.0) / 2, abs=1e-5)
+
+
+def test_triplet_adds_a_millionth_to_each_difference():
+    """So equal vectors of D numbers are 1e-6 sqrt(D) apart."""
+    anchor, negative = torch.zeros(1, 10_000), torch.zeros(1, 10_000)
+    negative[0, 0] = 3.0
+    loss = losses.triplet(anchor, anchor, negative, margin=4.0)
+    assert loss.item() == pytest.approx(1.0 + 1e-4, abs=1e-5)
+
+
+def test_triplet_pulls_the_positive_and_pushes_the_negative():
+    anchor, positive, negative = (v.requires_grad_() for v in views(4, 8, 0).unbind())
+    losses.triplet(anchor, positive, negative, margin=20.0).backward()
+    for view, sign in ((positive, 1), (negative, -1)):
+        away = sign * (view - anchor).detach()
+        direction = functional.cosine_similarity(view.grad, away)
+        torch.testing.assert_close(direction, torch.ones(4), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("other", [(1, 8), (4, 1), (4, 7), (8,)])
+def test_triplet_of_other_shapes_is_refused(other):
+    whole, odd = torch.zeros(4, 8), torch.zeros(other)
+    for wrong in ((odd, whole, whole), (whole, odd, whole), (whole, whole, odd)):
+        with pytest.raises(ValueError, match=r"shapes differ: .*\(4, 8\)"):
+            losses.triplet(*wrong, margin=0.2)
+
+
+@settings(deadline=None, max_examples=40)
+@given(shape=st.lists(st.integers(1, 4), min_size=1, max_size=4), seed=st.integers(0, 999))
+def test_magnitude_l1_equals_the_slow_loop(shape, seed):
+    generator = torch.Generator().manual_seed(seed)
+    estimate, reference = torch.rand(2, *shape, generator=generator)
+    pairs = zip(estimate.flatten().tolist(), reference.flatten().tolist(), strict=True)
+    differences = [abs(x - y) for x, y in pairs]
+    loss = losses.magnitude_l1(estimate, reference)
+    assert loss.item() == pytest.approx(sum(differences) / len(differences), rel=1e-5, abs=1e-7)
+    assert losses.magnitude_l1(reference, reference) == 0
+
+
+def test_magnitude_l1_is_linear_in_the_level():
+    estimate, reference = torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(1))
+    one = losses.magnitude_l1(estimate, reference)
+    torch.testing.assert_close(losses.magnitude_l1(10 * estimate, 10 * reference), 10 * one)
+
+
+@pytest.mark.parametrize("other", [(2, 5, 1), (5, 7), (1, 5, 7), (2, 1, 5, 7)])
+def test_magnitude_l1_of_other_shapes_is_refused(other):
+    with pytest.raises(ValueError, match=r"shapes differ: \(2, 5, 7\), \("):
+        losses.magnitude_l1(torch.zeros(2, 5, 7), torch.zeros(other))

@@ -7,10 +7,12 @@ import pytest
 
 from made_segments import SEGMENTS, UNEVEN, made, song_of
 from oracles import segments_read_aloud
+from stemwise.errors import CorpusError
 from stemwise.parts import PARTS
 from stemwise.protocols import (
+    Pseudo10x5,
+    PseudoListed,
     cross_plan,
-    full_cross,
     listed_plan,
     normal_plan,
     sdr_plan,
@@ -115,12 +117,68 @@ def test_an_empty_list_is_an_empty_plan():
     assert len(pseudo.targets) == len(pseudo.backgrounds) == 0
 
 
-def test_full_cross_meets_every_song_with_every_song():
+def test_pseudo_listed_is_one_gallery_by_positions_in_the_bank():
+    at = [int(piece) for piece in UNEVEN.pieces]
+    listed = PseudoListed("made", {at[7]: [at[7], at[2]], at[4]: [at[4], at[9]]})
+    (gallery,) = listed.galleries(UNEVEN, 1)
+    pairs = [(7, 7), (7, 2), (4, 4), (4, 9)]
+    assert as_read(gallery) == list(read_list(UNEVEN, 1, pairs))
+    assert listed.rule == "power"
+
+
+def test_pseudo_10x5_is_a_gallery_for_each_group_of_songs():
+    whole = list(Pseudo10x5().galleries(UNEVEN, 3))
+    groups = tempo_groups(UNEVEN, 15, seed=0)
+    assert len(whole) == len(groups) == 2
+    for gallery, group in zip(whole, groups, strict=True):
+        assert as_read(gallery) == as_read(cross_plan(UNEVEN, 3, group, 10))
+    (one,) = Pseudo10x5(groups=1, segments_per_piece=2).galleries(UNEVEN, 3)
+    assert set(Counter(one.pieces.tolist()).values()) <= {1, 2}
+    assert Pseudo10x5().rule == "range"
+
+
+def test_pseudo_10x5_needs_15_songs():
+    few = made(songs=14)
+    with pytest.raises(CorpusError, match="at least 15 songs in the split, but it holds 14"):
+        list(Pseudo10x5().galleries(few, 0))
+
+
+def full_cross(segments, part, group):
+    return listed_plan(segments, part, {int(target): group.tolist() for target in group})
+
+
+def test_a_full_cross_meets_every_song_with_every_song():
     group = tempo_groups(UNEVEN, 10, seed=0)[1]
     pseudo = full_cross(UNEVEN, 2, group)
     pairs = [(target, background) for target in group for background in group]
     assert as_read(pseudo) == list(read_list(UNEVEN, 2, pairs))
     assert len(set(zip(pseudo.targets, pseudo.backgrounds, strict=True))) == 100
+    assert len(set(pseudo.pieces.tolist())) == 100
+    assert pseudo.shares_backgrounds
+
+
+def test_backgrounds_that_no_two_targets_meet_are_not_shared():
+    rows = [int(rows[0]) for rows in UNEVEN.rows_of_song.values()]
+    apart = listed_plan(UNEVEN, 2, {rows[0]: rows[:3], rows[3]: rows[3:6]})
+    assert len(set(apart.pieces.tolist())) == 6
+    assert not apart.shares_backgrounds
+    assert listed_plan(UNEVEN, 2, {rows[0]: rows[:3], rows[3]: rows[2:6]}).shares_backgrounds
+
+
+@pytest.mark.parametrize("count", [1, 4, 1000, None])
+def test_the_first_segments_of_each_pseudo_piece(count):
+    whole = full_cross(UNEVEN, 2, tempo_groups(UNEVEN, 10, seed=0)[0])
+    shuffled = dataclasses.replace(
+        whole, targets=np.random.default_rng(0).permutation(whole.targets)
+    )
+    for pseudo in (whole, shuffled):  # in whatever order the pieces come
+        seen, expected = Counter(), []
+        for line in as_read(pseudo):
+            seen[line[2:]] += 1
+            if count is None or seen[line[2:]] <= count:
+                expected.append(line)
+        assert as_read(pseudo.first(count)) == expected
+        assert pseudo.first(count).plan.length_samples == UNEVEN.length_samples
 
 
 def test_sdr_plan_takes_the_first_segments_in_which_all_sounds():

@@ -18,7 +18,7 @@ import typer
 from stemwise import __version__, console
 from stemwise.cli_data import data_app
 from stemwise.clock import read_clock
-from stemwise.errors import EXIT_SOME_FAILED, StemwiseError, extra
+from stemwise.errors import EXIT_SOME_FAILED, StemwiseError, UsageError, extra
 from stemwise.parts import parse_weights
 
 if TYPE_CHECKING:
@@ -278,6 +278,8 @@ def train(
     resolved = load_recipe(recipe, override or [])
     stored = _bank(corpus, resolved.model.sample_rate_hz)
     gatherer = training_bank(stored, bank, device)
+    if bank == "device" and workers:
+        raise UsageError("a bank on the device needs no workers; leave --workers out")
     folder = run or Path("runs") / resolved.name
     print(fit(resolved, stored, folder, commit=_commit(), device=device, gatherer=gatherer,
               workers=workers, resume=resume, announce=console.remark))  # fmt: skip
@@ -290,20 +292,33 @@ def evaluate(
     split: Annotated[
         str, typer.Option(help="valid (for choosing) or test (for telling).")
     ] = "test",
-    groups: Annotated[int | None, typer.Option(help="Groups of 15 songs at most.")] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="Pseudo-pieces: slakh-50, slakh-40, slakh-10x10 or pseudo-10x5; default: slakh-50 "
+            "if its songs are there, else pseudo-10x5."
+        ),
+    ] = None,
+    groups: Annotated[
+        int | None, typer.Option(min=1, help="Groups of 15 songs at most, of pseudo-10x5.")
+    ] = None,
+    sdr_segments: Annotated[
+        int, typer.Option(min=0, help="Ten-second segments to separate; 0: no SDR.")
+    ] = 1000,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Score a model on held-out songs: MES-Normal, MES-Pseudo, leakage, presence."""
+    """Score a model on held-out songs: MES-Normal, MES-Pseudo, leakage, presence, SDR."""
     from stemwise.models.checkpoint import load_model
 
     with extra("train"):
-        from stemwise.evaluation import Pseudo10x5, Subject, report_lines
+        from stemwise.evaluation import choose_protocol, report_lines, subject_of
         from stemwise.evaluation import evaluate as score
     loaded = load_model(model)
+    subject = subject_of(loaded, device)
     bank = _bank(corpus, loaded.sample_rate_hz)
-    with console.progress("groups") as progress:
-        subject = Subject(loaded.describe, loaded.takes_stems, loaded.parts)
-        report = score(bank, subject, split, Pseudo10x5(groups=groups), progress=progress)
+    chosen = choose_protocol(bank, split, protocol, groups)
+    report = score(bank, subject, split, chosen, sdr_segments, console.progress)
     report = {"model": loaded.name, "fingerprint": loaded.fingerprint} | report
     print(json.dumps(report) if as_json else "\n".join(report_lines(report)))
 

@@ -1,28 +1,58 @@
-"""The plans of the scores: which mixtures a protocol asks about.
+"""The protocols of the scores: which mixtures they ask about.
 
-Conventions: as in `stemwise.sampling`; plans here have V = 1 and no gains.
+By name:
 
-References: section IV-B of the paper; what is scored is said in `stemwise.scores.mes`, and which
-songs in `stemwise.evaluation`.
+- **normal**: MES-Normal over all segments of real pieces. A segment is a query of a part that
+  sounds in it by rule A.
+- **slakh-50**: MES-Pseudo as in the paper, over 50 pseudo-pieces of Slakh2100's test split: 10
+  target songs over 5 backgrounds each, of which the first is the song itself. All 50 are one
+  gallery, and no background occurs twice. The paper's list is not public. Choice: the list of 40
+  is extended to 50 by `stemwise.corpora.slakh.pseudo_pieces`, and silence is as there.
+- **slakh-40**: the list that the authors published with their code: 10 target songs over 4
+  backgrounds each, the song itself and three songs of its tempo cluster, in one gallery. A segment
+  counts where the target sounds by rule B (mean power), as in their lists. On the whole of
+  Slakh2100 there should be as many queries as ``corpora.slakh.protocol().query_segments`` says.
+- **slakh-10x10**: the authors' full cross of 10 test songs of one tempo cluster, themselves
+  included: 100 pseudo-pieces in one gallery, 10 segments of each at most. Harder, for every
+  background meets every target. Choice: the first 10 segments in which the target sounds by rule
+  B; which ones the authors took is not known.
+- **pseudo-10x5**: MES-Pseudo for any corpus. The split's songs are cut into groups of 15
+  neighbours in tempo; in each group 10 targets meet 5 backgrounds, each with each, which makes 50
+  pseudo-pieces per part and group, one gallery for each group. A segment counts where the target
+  sounds by rule A. The score is the mean over all queries of all groups; its spread is over the
+  groups. Departure: pseudo-pieces share backgrounds, which is harder, since the nearest wrong
+  answer has the same background at the same time.
+
+Conventions: as in `stemwise.sampling`; plans here have V = 1 and no gains, so that stems sum to the
+mixture. Rules A and B, "range" and "power", are those of `stemwise.audio`. A gallery is what the
+nearest neighbours of its segments are sought in; its labels are the songs of the target.
+
+References: section IV-B of the paper; what is scored is said in `stemwise.scores.mes`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stemwise.errors import CorpusError
 from stemwise.parts import PARTS
 from stemwise.sampling import Plan, Segments, Stream, draw_subset, generator
 
 __all__ = [
-    "Pseudo", "cross_plan", "full_cross", "listed_plan", "normal_plan", "sdr_plan", "tempo_groups",
+    "Pseudo", "Pseudo10x5", "PseudoListed", "cross_plan", "listed_plan", "normal_plan", "sdr_plan",
+    "tempo_groups",
 ]  # fmt: skip
+
+TARGETS = 10
+BACKGROUNDS = 5
 
 
 @dataclass(frozen=True)
 class Pseudo:
-    """The pseudo-pieces of one part and one group of songs, as a plan with its labels.
+    """The pseudo-pieces of one part in one gallery, as a plan with its labels.
 
     Attributes:
         plan: (B, 1, I); one mixture per segment of each pseudo-piece.
@@ -33,6 +63,86 @@ class Pseudo:
     plan: Plan
     targets: NDArray[np.int64]
     backgrounds: NDArray[np.int64]
+
+    @property
+    def pieces(self) -> NDArray[np.int64]:
+        """(B,) integer of the pseudo-piece of each segment."""
+        songs = int(self.backgrounds.max(initial=0)) + 1
+        return self.targets * songs + self.backgrounds
+
+    @property
+    def shares_backgrounds(self) -> bool:
+        """Whether some background meets two targets; if none does, no background can leak."""
+        return len(np.unique(self.backgrounds)) < len(np.unique(self.pieces))
+
+    def first(self, count: int | None) -> "Pseudo":
+        """Return the first `count` segments of each pseudo-piece; all, for None."""
+        if count is None:
+            return self
+        _, coded, sizes = np.unique(self.pieces, return_inverse=True, return_counts=True)
+        nth = np.empty(len(coded), np.int64)  # of each segment within its pseudo-piece
+        nth[np.argsort(coded, kind="stable")] = np.concatenate([np.arange(n) for n in (0, *sizes)])
+        keep, plan = nth < count, self.plan
+        return Pseudo(
+            Plan(plan.pieces[keep], plan.starts[keep], plan.gains_db[keep], plan.length_samples),
+            self.targets[keep],
+            self.backgrounds[keep],
+        )
+
+
+@dataclass(frozen=True)
+class Pseudo10x5:
+    """How much of pseudo-10x5 to run; the defaults are the whole of it.
+
+    Attributes:
+        groups: groups of 15 songs at most; None for all that the split holds.
+        segments_per_piece: segments of each pseudo-piece at most.
+        seed: of the roles of the songs within their group.
+    """
+
+    groups: int | None = None
+    segments_per_piece: int | None = None
+    seed: int = 0
+    name: ClassVar[str] = "pseudo-10x5"
+    rule: ClassVar[Literal["range", "power"]] = "range"
+
+    def galleries(self, segments: Segments, part: int) -> Iterator[Pseudo]:
+        """Yield the pseudo-pieces of a part, group by group.
+
+        Raises:
+            CorpusError: the split holds fewer than 15 songs.
+        """
+        groups = tempo_groups(segments, TARGETS + BACKGROUNDS, self.seed)[: self.groups]
+        if not groups:
+            raise CorpusError(
+                f"MES-Pseudo needs at least {TARGETS + BACKGROUNDS} songs in the split, "
+                f"but it holds {len(set(segments.songs))}"
+            )
+        for group in groups:
+            yield cross_plan(segments, part, group, TARGETS).first(self.segments_per_piece)
+
+
+@dataclass(frozen=True)
+class PseudoListed:
+    """Pseudo-pieces by a list: slakh-50, slakh-40 and slakh-10x10.
+
+    Attributes:
+        name: of the protocol.
+        backgrounds: position in the bank of a target's piece to the positions of those that lend
+            the other four parts.
+        segments_per_piece: segments of each pseudo-piece at most.
+    """
+
+    name: str
+    backgrounds: Mapping[int, Sequence[int]]
+    segments_per_piece: int | None = None
+    rule: ClassVar[Literal["range", "power"]] = "power"
+
+    def galleries(self, segments: Segments, part: int) -> Iterator[Pseudo]:
+        """Yield all pseudo-pieces of a part at once."""
+        row_of = {int(piece): row for row, piece in enumerate(segments.pieces)}
+        rows = {row_of[t]: [row_of[other] for other in b] for t, b in self.backgrounds.items()}
+        yield listed_plan(segments, part, rows).first(self.segments_per_piece)
 
 
 def tempo_groups(segments: Segments, size: int, seed: int) -> list[NDArray[np.int64]]:
@@ -82,14 +192,6 @@ def cross_plan(segments: Segments, part: int, group: NDArray[np.int64], targets:
     """
     others = group[targets:].tolist()
     return listed_plan(segments, part, {int(target): others for target in group[:targets]})
-
-
-def full_cross(segments: Segments, part: int, group: NDArray[np.int64]) -> Pseudo:
-    """Cross the `part` of every song of `group` with the rest of every song, itself included.
-
-    G x G pseudo-pieces, as `listed_plan` makes them; G of them are real pieces.
-    """
-    return listed_plan(segments, part, {int(target): group.tolist() for target in group})
 
 
 def sdr_plan(segments: Segments, seed: int, count: int = 1000) -> tuple[Plan, NDArray[np.bool_]]:

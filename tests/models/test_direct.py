@@ -2,9 +2,9 @@ import librosa
 import numpy as np
 import pytest
 import torch
+from made_networks import SHAPES, made, noise
 from pydantic import ValidationError
 
-from made_networks import SHAPES, made, noise
 from oracles import pooled_read_aloud
 from stemwise.models.direct import (
     Direct,
@@ -195,11 +195,16 @@ def test_what_a_decoder_rebuilds_depends_on_no_other_share(part):
 
 
 def test_reconstruction_is_a_mask_of_the_mixture():
+    """That of the part's decoder, from its share of the bottleneck and the skips as they are."""
     network = made("direct-reconst")
     maps, magnitude = maps_of(network, noise(2, 2000))
     for part in range(5):
         with torch.no_grad():
             rebuilt = network.reconstruct(maps, magnitude, part)
+            share = torch.zeros_like(maps[-1])
+            share[:, 2 * part : 2 * part + 2] = maps[-1][:, 2 * part : 2 * part + 2]
+            mask = network.decoders[part](share, maps[:-1], magnitude.shape[1:])
+            torch.testing.assert_close(rebuilt, mask[:, 0] * magnitude)
         assert rebuilt.shape == magnitude.shape
         assert ((rebuilt >= 0) & (rebuilt <= magnitude)).all()
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from made_networks import noise, shaken
 from torch import nn
 
-from made_networks import noise, shaken
 from oracles import pooled_read_aloud
 from stemwise.models.extractor import Extractor, Hashizume, bins_left
 

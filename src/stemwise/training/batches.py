@@ -20,6 +20,7 @@ from stemwise.recipe import ContrastiveSettings, PretrainingSettings, TripletSet
 from stemwise.sampling import (
     Plan,
     Segments,
+    Subsets,
     Triplets,
     contrastive_plan,
     listed_triplets,
@@ -124,7 +125,7 @@ class SubsetBatches(Dataset[Batch]):
 
     def __init__(
         self, source: Source, settings: PretrainingSettings, *, epoch: int, items: int,
-        aims: "Aims",
+        aims: "Aims | None" = None,
     ) -> None:  # fmt: skip
         self.source, self.settings, self.epoch = source, settings, epoch
         self.items, self.aims = items, aims
@@ -132,10 +133,9 @@ class SubsetBatches(Dataset[Batch]):
     def __len__(self) -> int:
         return -(-self.items // self.settings.batch)
 
-    def __getitem__(self, index: int) -> Batch:
-        if index >= len(self):
-            raise IndexError(index)
-        drawn = subset_plan(
+    def draw(self, index: int) -> Subsets:
+        """Return the subsets of batch `index`, of all processes."""
+        return subset_plan(
             self.source.segments,
             self.source.seed,
             self.epoch * len(self) + index,
@@ -143,6 +143,16 @@ class SubsetBatches(Dataset[Batch]):
             songs=self.settings.songs or None,
             per_song=self.settings.segments_per_song,
         )
+
+    def rows(self) -> NDArray[np.int64]:
+        """Return the segments of all batches of this epoch, ascending."""
+        return np.unique(np.concatenate([self.draw(index).rows for index in range(len(self))]))
+
+    def __getitem__(self, index: int) -> Batch:
+        if index >= len(self):
+            raise IndexError(index)
+        assert self.aims is not None
+        drawn = self.draw(index)
         stems = self.source.gather(drawn.plan)[:, 0]
         aims = self.aims.of(self.source.share(drawn.rows), self.source.share(drawn.present))
         return {"mixture": stems.sum(dim=1), "aim": aims.to(stems.device)}

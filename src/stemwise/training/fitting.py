@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -24,7 +23,6 @@ from stemwise.models.checkpoint import METHODS, Network, load_model
 from stemwise.models.direct import Direct
 from stemwise.parts import PARTS
 from stemwise.recipe import ContrastiveSettings, Recipe
-from stemwise.sampling import subset_rows
 from stemwise.training.batches import (
     ContrastiveBatches,
     Source,
@@ -34,7 +32,7 @@ from stemwise.training.batches import (
 from stemwise.training.contrast import ContrastiveStage
 from stemwise.training.setting import Setting
 from stemwise.training.stages import DirectStage, PartStage, PretrainingStage, Stage
-from stemwise.training.teacher import clean_vectors
+from stemwise.training.teacher import pretraining_aims
 from stemwise.training.units import Unit, earlier_units, shape_of
 from stemwise.training.validation import MesValidation
 
@@ -83,7 +81,6 @@ def fit(
             "processes; use a number of processes that divides the batch (1 for contrastive)"
         )
     lightning.seed_everything(recipe.seed, verbose=False)
-    torch.set_float32_matmul_precision("high")
     stage = _stage(recipe, unit, weights, setting, folder)
     _check_disk(stage, folder)
     stage.workers = setting.workers
@@ -109,7 +106,8 @@ def fit(
         for harmless in HARMLESS:
             warnings.filterwarnings("ignore", harmless)
         try:
-            trainer.fit(stage, ckpt_path=last if last.exists() else None, weights_only=False)
+            if not _stopped(last):
+                trainer.fit(stage, ckpt_path=last if last.exists() else None, weights_only=False)
         except torch.OutOfMemoryError as error:
             raise ModelError(
                 f"the device's memory does not hold a step of {unit.folder}: "
@@ -120,6 +118,14 @@ def fit(
         stage.load_state_dict(kept["state_dict"])
     network: Any = stage.network
     return network  # type: ignore[no-any-return]
+
+
+def _stopped(last: Path) -> bool:
+    """Tell whether patience had ended the fit that left the checkpoint `last`."""
+    if not last.exists():
+        return False
+    callbacks = torch.load(last, map_location="cpu", weights_only=False)["callbacks"]
+    return any(state.get("stopped_epoch", 0) > 0 for state in callbacks.values())
 
 
 def _trainer(
@@ -143,7 +149,6 @@ def _trainer(
         num_nodes=setting.world // local,
         strategy=strategy,
         use_distributed_sampler=False,
-        sync_batchnorm=setting.cuda and setting.world > 1,
         max_epochs=settings.epochs,
         precision=precision,
         gradient_clip_val=1.0 if contrastive else None,
@@ -172,6 +177,7 @@ def _stage(
     if unit.stage in ("features", "finetuning", "triplets"):
         for earlier in before.values():
             _take_weights(network, earlier)
+    network = setting.synchronised(network)
     stage: Stage
     if unit.part is not None:
         stage = PartStage(network, settings, unit.part, recipe.seed, moving=unit.stage)
@@ -186,7 +192,13 @@ def _stage(
     if unit.stage == "contrastive":
         stage.batches = lambda _, epoch: ContrastiveBatches(sources["train"], settings, epoch)
     elif unit.stage == "pretraining":
-        aims = _aims(settings, before, sources, setting, folder)
+        aims = pretraining_aims(
+            [n for n in before.values() if isinstance(n, Clean)],
+            settings,
+            sources,
+            folder,
+            setting.place,
+        )
         counts = {"train": settings.items_per_epoch, "valid": settings.valid_items}
         stage.batches = lambda split, epoch: SubsetBatches(
             sources[split], settings, epoch=epoch, items=counts[split], aims=aims[split]
@@ -211,27 +223,6 @@ def _source(recipe: Recipe, setting: Setting, split: str) -> Source:
     cut = recipe.segments
     segments = setting.bank.segments(split, cut.seconds, cut.hop_seconds, cut.silence_rule)
     return setting.source(segments, split, recipe.seed)
-
-
-def _aims(
-    settings: Any, before: dict[Unit, Any], sources: dict[str, Source], setting: Setting,
-    folder: Path,
-) -> dict[str, Any]:  # fmt: skip
-    """Return the aims of pre-training for both splits, from the five Clean networks."""
-    shapes = [network.shape for network in before.values()]
-    parts = tuple(shape.parts[0] for shape in shapes)
-    clean = Clean(shapes[0].model_copy(update={"parts": parts}))
-    state: dict[str, torch.Tensor] = {}
-    for network in before.values():
-        state |= network.state_dict()
-    clean.load_state_dict(state)
-    aims = {}
-    for split, source in sources.items():
-        songs = settings.songs or None
-        rows = subset_rows(source.segments, source.seed, songs, settings.segments_per_song)
-        path = folder / f"clean-{split}-{setting.rank}.npy"
-        aims[split] = clean_vectors(clean, source, np.sort(rows), path, setting.place)
-    return aims
 
 
 def _check_disk(stage: Stage, folder: Path) -> None:

@@ -78,7 +78,9 @@ def train(
         found = _finished(unit, keys[unit], run)
         if found is None:
             announce(f"{told}: training")
+            _begin(run / unit.folder, keys[unit], setting.rank)
             network = fit(recipe, unit, weights, setting, run / unit.folder)
+            setting.wait()  # until all have read the best checkpoint, which goes now
             if setting.rank == 0:
                 _keep(network, unit, keys[unit], run)
             setting.wait()
@@ -114,6 +116,19 @@ def _keep(network: Network, unit: Unit, key: str, run: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
+def _begin(folder: Path, key: str, rank: int) -> None:
+    """Note whose stage the folder holds; refuse one that was stopped under another key."""
+    note = folder / "key"
+    if note.exists() and note.read_text() != key:
+        raise CorpusError(
+            f"{folder} holds a stage that was stopped with another corpus or other earlier stages; "
+            "choose another run folder, or delete that one"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    if rank == 0:
+        note.write_text(key)
+
+
 def _finished(unit: Unit, key: str, run: Path) -> Path | None:
     """Return the weights of a stage that this run, or one beside it, has finished."""
     for home in (run, *sorted(p for p in run.absolute().parent.iterdir() if p.is_dir())):
@@ -131,9 +146,9 @@ def _claim(run: Path, recipe: Recipe, bank: Bank, commit: str, resume: bool) -> 
     text = recipe.model_dump_json(indent=1)
     if resolved.exists() and resolved.read_text() != text:
         raise CorpusError(f"{run} holds a run of another recipe; choose another folder")
+    run.mkdir(parents=True, exist_ok=True)
     if int(os.environ.get("RANK", "0")):
         return
-    run.mkdir(parents=True, exist_ok=True)
     facts = {
         "recipe": recipe.model_dump(mode="json"),
         "commit": commit,

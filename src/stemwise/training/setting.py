@@ -2,12 +2,14 @@
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from stemwise.corpora.bank import Bank
 from stemwise.corpora.tensor_bank import TensorBank
 from stemwise.errors import CorpusError, ModelError, UsageError
+from stemwise.models.direct import DirectReconst
 from stemwise.sampling import Segments
 from stemwise.training.batches import VALIDATION_SEED, Gatherer, Source
 
@@ -63,6 +65,19 @@ class Setting:
         bank = self.bank if on_device and split != "train" else self.gatherer
         seed += VALIDATION_SEED if split == "valid" else 0
         return Source(bank, segments, seed, self.rank, self.world)
+
+    def synchronised(self, network: torch.nn.Module) -> torch.nn.Module:
+        """Return `network` with batch statistics over all CUDA processes, but for the decoders.
+
+        A decoder runs only where a process has clips of its part: the others would wait for ever.
+        """
+        convert: Any = torch.nn.SyncBatchNorm.convert_sync_batchnorm
+        if not self.cuda or self.world == 1:
+            return network
+        if isinstance(network, DirectReconst):
+            network.encoder = convert(network.encoder)
+            return network
+        return convert(network)  # type: ignore[no-any-return]
 
     def wait(self) -> None:
         """Wait until all processes are here."""

@@ -3,7 +3,7 @@
 Reference: section II-B of the paper.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from stemwise.models.cascade import Clean
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS
-from stemwise.sampling import Plan
-from stemwise.training.batches import Aims, Source
+from stemwise.recipe import PretrainingSettings
+from stemwise.sampling import Plan, subset_rows
+from stemwise.training.batches import Aims, Source, SubsetBatches
 
-__all__ = ["clean_vectors"]
+__all__ = ["clean_vectors", "pretraining_aims"]
 
 SEGMENTS_AT_A_TIME = 32
 
@@ -51,6 +52,37 @@ def clean_vectors(
         progress(len(rows) - len(todo) + first + len(chosen), len(rows))
     vectors.flush()
     return Aims(rows, np.array(vectors))
+
+
+def pretraining_aims(
+    networks: Sequence[Clean], settings: PretrainingSettings, sources: Mapping[str, Source],
+    folder: Path, device: torch.device,
+) -> dict[str, Aims]:  # fmt: skip
+    """Return the aims of pre-training for "train" and "valid".
+
+    Args:
+        networks: trained Clean networks, of one part each.
+        settings: of the stage; they say which segments take part.
+        sources: of both splits.
+        folder: of the stage; the vectors are kept there, one file per split and process.
+        device: where to compute.
+    """
+    parts = tuple(part for network in networks for part in network.shape.parts)
+    clean = Clean(networks[0].shape.model_copy(update={"parts": parts}))
+    state: dict[str, torch.Tensor] = {}
+    for network in networks:
+        state |= network.state_dict()
+    clean.load_state_dict(state)
+    train, songs = sources["train"], settings.songs or None
+    chosen = subset_rows(train.segments, train.seed, songs, settings.segments_per_song)
+    checked = SubsetBatches(sources["valid"], settings, epoch=0, items=settings.valid_items)
+    rows = {"train": np.sort(chosen), "valid": checked.rows()}
+    return {
+        split: clean_vectors(
+            clean, source, rows[split], folder / f"clean-{split}-{source.rank}.npy", device
+        )
+        for split, source in sources.items()
+    }
 
 
 def _plan(source: Source, rows: NDArray[np.int64]) -> Plan:

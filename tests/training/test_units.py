@@ -1,0 +1,70 @@
+import dataclasses
+
+import pytest
+
+from made_corpus import RATE_HZ, write_corpus
+from made_recipes import COMPACT, RECIPES, small_recipe
+from stemwise.corpora.bank import bank_of
+from stemwise.recipe import load_recipe
+from stemwise.training.units import Unit, earlier_units, keys_of, units_of
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("corpus")
+    write_corpus(directory, {"train": 2}, seconds=2.0)
+    return bank_of(directory, RATE_HZ)
+
+
+def test_cascade_trains_part_by_part_stage_by_stage():
+    recipe = load_recipe(RECIPES / "paper" / "cascade_ft.toml")
+    units = units_of(recipe)
+    assert len(units) == 15
+    assert [u.folder for u in units[:2]] == ["separation/drums", "separation/bass"]
+    assert earlier_units(recipe, Unit("finetuning", "bass")) == [Unit("features", "bass")]
+    assert earlier_units(recipe, Unit("separation", "bass")) == []
+
+
+def test_direct_learns_from_all_clean_networks():
+    recipe = load_recipe(RECIPES / "paper" / "direct_reconst.toml")
+    assert [u.folder for u in units_of(recipe)][-2:] == ["pretraining", "triplets"]
+    assert len(earlier_units(recipe, Unit("pretraining"))) == 5
+    assert earlier_units(recipe, Unit("triplets")) == [Unit("pretraining")]
+
+
+def keys(bank, name, *words, **sizes):
+    return keys_of(small_recipe(COMPACT / f"{name}.toml", *words, **sizes), bank)
+
+
+def test_methods_share_the_stages_that_are_the_same(bank):
+    clean, da, reconst = (keys(bank, n) for n in ("clean", "direct_da", "direct_reconst"))
+    unit = Unit("clean", "bass")
+    assert clean[unit] == da[unit] == reconst[unit]
+    assert da[Unit("pretraining")] == reconst[Unit("pretraining")]
+    assert da[Unit("triplets")] != reconst[Unit("triplets")]
+    cascade, ft = keys(bank, "cascade"), keys(bank, "cascade_ft")
+    assert all(ft[unit] == key for unit, key in cascade.items())
+    wide = keys(bank, "cascade", parts=("bass", "piano"))
+    assert wide[Unit("features", "bass")] == cascade[Unit("features", "bass")]
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["seed=1", "precision='bf16-mixed'", "segments.hop_seconds=0.25", "separation.margin=0.3",
+     "model.n_mels=40"],
+)  # fmt: skip
+def test_whatever_weights_depend_on_changes_the_key_and_all_later_keys(bank, word):
+    before, after = keys(bank, "cascade_ft"), keys(bank, "cascade_ft", word)
+    assert all(before[unit] != after[unit] for unit in before)
+
+
+def test_a_later_stage_leaves_the_keys_of_the_earlier_ones(bank):
+    before, after = keys(bank, "cascade_ft"), keys(bank, "cascade_ft", "finetuning.margin=0.3")
+    changed = {unit.stage for unit in before if before[unit] != after[unit]}
+    assert changed == {"finetuning"}
+
+
+def test_another_corpus_is_another_key(bank):
+    piece = dataclasses.replace(bank.pieces[0], length_samples=1)
+    other = dataclasses.replace(bank, pieces=(piece, *bank.pieces[1:]))
+    assert set(keys(bank, "clean").values()).isdisjoint(keys(other, "clean").values())
