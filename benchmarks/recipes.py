@@ -17,6 +17,7 @@ import argparse
 import gc
 import platform
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -32,7 +33,11 @@ from stemwise.parts import BLOCK_DIMENSIONS, PARTS
 from stemwise.recipe import ContrastiveSettings, load_recipe
 from stemwise.training import keep_memory, training_bank
 from stemwise.training.batches import (
-    Aims, ContrastiveBatches, Source, SubsetBatches, TripletBatches,
+    Aims,
+    ContrastiveBatches,
+    Source,
+    SubsetBatches,
+    TripletBatches,
 )  # fmt: skip
 from stemwise.training.contrast import ContrastiveStage
 from stemwise.training.fitting import network_of
@@ -216,7 +221,9 @@ def row_of(recipe, unit, sources, steps, device):
 
 def rows_of(recipes, rate_hz, corpus, told, device):
     """Yield the rows of recipes of one sample rate; the corpus is made in `corpus`."""
-    write_corpus(corpus, songs_for(recipes), rate_hz, told.files)
+    songs = songs_for(recipes)
+    print(f"making {songs} songs at {rate_hz} Hz", file=sys.stderr)
+    write_corpus(corpus, songs, rate_hz, told.files)
     bank = bank_of(corpus, rate_hz)
     gatherers = (training_bank(bank, told.bank, told.device), Files(corpus, rate_hz))
     shown = set()
@@ -241,8 +248,7 @@ def lowered(path, batch):
     for stage in recipe.stages:
         settings = getattr(recipe, stage)
         names = ("mixtures", "twins") if isinstance(settings, ContrastiveSettings) else ("batch",)
-        for name in names:
-            overrides.append(f"{stage}.{name}={min(batch, getattr(settings, name))}")
+        overrides += [f"{stage}.{name}={min(batch, getattr(settings, name))}" for name in names]
     return load_recipe(path, overrides)
 
 

@@ -140,6 +140,11 @@ TO_HASHIZUME = {
     "model.n_mels": (0, 259), "model.network": ("unet", "hashizume"),
     "model.channels": ((*FIVE, 640), HASHIZUME["channels"]),
 }  # fmt: skip
+FEWER = {  # five decoders are slow: a step costs several of Direct's
+    "triplets.batch": (16, 8), "triplets.triplets_per_epoch": (3_200, 1_280),
+    "triplets.valid_triplets": (320, 160), "triplets.epochs": (12, 8),
+    "triplets.patience_epochs": (12, 8),
+}  # fmt: skip
 DELTAS = {  # recipe: its baseline and {key: (there, here)}
     "paper/cascade": ("paper/cascade_ft", NO_FINETUNING),
     "paper/direct": ("paper/direct_da", LISTED),
@@ -160,8 +165,11 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
         "compact/cascade_ft", {"features.plan": NORMAL, "finetuning.plan": NORMAL}),
     "compact/cascade_normal": ("compact/cascade", {"features.plan": NORMAL}),
     "compact/direct": ("compact/direct_da", LISTED),
+    "compact/direct_hashizume": ("compact/direct", {
+        "model.n_mels": (0, 96), "model.network": ("unet", "hashizume"),
+        "model.channels": ((16, 32, 64, 128, 320), (8, 16, 32, 64, 128))}),
     "compact/direct_normal": ("compact/direct_da", {"triplets.plan": NORMAL}),
-    "compact/direct_reconst": ("compact/direct_da", RECONST),
+    "compact/direct_reconst": ("compact/direct_da", RECONST | FEWER),
     "compact/direct_reconst_normal": ("compact/direct_reconst", {"triplets.plan": NORMAL}),
     "compact/direct_scratch": ("compact/direct_da", NO_PRETRAINING),
     "compact/contrast_twins": ("compact/contrast", {
@@ -298,6 +306,8 @@ MISTAKES = [
     ("compact/cascade_ft", 'stages=["separation"]', "Cascade's stages are separation, features"),
     ("compact/cascade_ft", 'stages=["separation", "finetuning"]', "Cascade's stages are"),
     ("compact/clean", 'stages=["segments"]', "Clean has one stage: clean"),
+    ("compact/clean", "clean.separation=1.0", "Clean has nothing to separate"),
+    ("compact/clean", "clean.triplet=0.0", "clean: a stage needs a weight above 0"),
     ("compact/clean", 'stages=["clean", "clean"]', "Clean has one stage: clean"),
     ("compact/clean", "clean.plan=listed", "clean: plan = listed is for Direct's triplets alone"),
     ("compact/direct_da", "clean.plan=listed", "clean: plan = listed is for Direct's triplets"),

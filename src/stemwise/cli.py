@@ -231,7 +231,10 @@ def recipe_show(
     recipe: Annotated[Path, typer.Argument(help="A recipe, TOML.")],
     override: Annotated[list[str] | None, typer.Option("--set", help="table.key=value.")] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Length the layers are shown for; default: as trained.")
+        float | None,
+        typer.Option(
+            min=0.5, max=600, help="Length the layers are shown for; default: as trained."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -92,6 +92,12 @@ class TripletSettings(StageSettings):
         description="Weight of the separation loss, three clips summed.", ge=0
     )
 
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        if not (self.triplet or self.separation):
+            raise ValueError("a stage needs a weight above 0, triplet or separation")
+        return self
+
     @property
     def steps_per_epoch(self) -> int:
         """Batches that make an epoch."""
@@ -186,6 +192,8 @@ class CleanRecipe(Recipe):
     def _alone(self) -> Self:
         if self.stages != ("clean",):
             raise ValueError("Clean has one stage: clean")
+        if self.clean.separation:
+            raise ValueError("Clean has nothing to separate: clean.separation = 0")
         return self
 
 
