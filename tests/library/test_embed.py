@@ -18,6 +18,7 @@ from stemwise.library.embed import (
     embed_to_archive,
     save_vectors,
 )
+from stemwise.models.cascade import Clean, CleanShape
 from stemwise.models.checkpoint import Model
 from stemwise.models.direct import Direct
 
@@ -160,6 +161,15 @@ def test_a_model_without_unit_blocks_is_refused(files):
         embed_file(files[0], loose)
     with pytest.raises(ModelError):
         list(embed_files(files, loose))
+
+
+def test_a_model_that_reads_stems_is_refused(files):
+    shape = CleanShape(sample_rate_hz=8000, n_fft=256, hop_samples=128, n_mels=32, network="unet",
+                       channels=(4, 8))  # fmt: skip
+    with pytest.raises(ModelError, match="clean reads stems, and music files are mixtures"):
+        embed_file(files[0], Model(Clean(shape), "clean", {}))
+    with pytest.raises(ValueError, match=r"expected stems \(B, 5, N\), got \(1, 8000\)"):
+        Clean(shape).embed(torch.zeros(1, 8000))
 
 
 def test_vectors_are_saved_in_order(files, tmp_path, tiny_model):

@@ -253,6 +253,10 @@ def _describe(
         return np.zeros((len(PARTS), BLOCK_DIMENSIONS), np.float32), np.zeros(
             len(PARTS), np.float32
         )
+    if model.takes_stems:
+        raise ModelError(
+            f"model {model.name} reads stems, and music files are mixtures: choose another method"
+        )
     device = next(model.parameters()).device
     mixture = torch.tensor(wave, device=device)[None]
     embedding, presence = model.describe(mixture)

@@ -81,6 +81,8 @@ class Clean(nn.Module):
 
     def embed(self, stems: torch.Tensor) -> torch.Tensor:
         """Return the embedding (B, 5, 128) of `stems` (B, 5, N)."""
+        if stems.ndim != 3 or stems.shape[1] != len(PARTS):
+            raise ValueError(f"expected stems (B, {len(PARTS)}, N), got {tuple(stems.shape)}")
         blocks = stems.new_zeros(len(stems), len(PARTS), BLOCK_DIMENSIONS)
         for part in self.shape.parts:
             i = PARTS.index(part)

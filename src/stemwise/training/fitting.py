@@ -163,7 +163,7 @@ def _trainer(
         reload_dataloaders_every_n_epochs=1,
         enable_progress_bar=setting.progress,
         enable_model_summary=False,
-        benchmark=setting.cuda,
+        benchmark=setting.cuda and recipe.method != "direct-reconst",  # its shapes change
     )
 
 
@@ -192,12 +192,9 @@ def _stage(
     if unit.stage == "contrastive":
         stage.batches = lambda _, epoch: ContrastiveBatches(sources["train"], settings, epoch)
     elif unit.stage == "pretraining":
+        clean = [network for network in before.values() if isinstance(network, Clean)]
         aims = pretraining_aims(
-            [n for n in before.values() if isinstance(n, Clean)],
-            settings,
-            sources,
-            folder,
-            setting.place,
+            clean, settings, sources, folder, setting.place, show=setting.progress
         )
         counts = {"train": settings.items_per_epoch, "valid": settings.valid_items}
         stage.batches = lambda split, epoch: SubsetBatches(

@@ -5,10 +5,12 @@ Reference: section II-B of the paper.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from stemwise.models.cascade import Clean
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS
@@ -56,7 +58,7 @@ def clean_vectors(
 
 def pretraining_aims(
     networks: Sequence[Clean], settings: PretrainingSettings, sources: Mapping[str, Source],
-    folder: Path, device: torch.device,
+    folder: Path, device: torch.device, *, show: bool = False,
 ) -> dict[str, Aims]:  # fmt: skip
     """Return the aims of pre-training for "train" and "valid".
 
@@ -66,6 +68,7 @@ def pretraining_aims(
         sources: of both splits.
         folder: of the stage; the vectors are kept there, one file per split and process.
         device: where to compute.
+        show: a bar.
     """
     parts = tuple(part for network in networks for part in network.shape.parts)
     clean = Clean(networks[0].shape.model_copy(update={"parts": parts}))
@@ -77,12 +80,16 @@ def pretraining_aims(
     chosen = subset_rows(train.segments, train.seed, songs, settings.segments_per_song)
     checked = SubsetBatches(sources["valid"], settings, epoch=0, items=settings.valid_items)
     rows = {"train": np.sort(chosen), "valid": checked.rows()}
-    return {
-        split: clean_vectors(
-            clean, source, rows[split], folder / f"clean-{split}-{source.rank}.npy", device
-        )
-        for split, source in sources.items()
-    }
+    aims = {}
+    for split, source in sources.items():
+        path = folder / f"clean-{split}-{source.rank}.npy"
+        with tqdm(total=len(rows[split]), desc=f"Clean vectors, {split}", disable=not show) as bar:
+
+            def advance(done: int, _: int, bar: Any = bar) -> None:
+                bar.update(done - bar.n)
+
+            aims[split] = clean_vectors(clean, source, rows[split], path, device, advance)
+    return aims
 
 
 def _plan(source: Source, rows: NDArray[np.int64]) -> Plan:
