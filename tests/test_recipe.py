@@ -142,7 +142,7 @@ TO_HASHIZUME = {
 }  # fmt: skip
 FEWER = {  # five decoders are slow: a step costs several of Direct's
     "triplets.batch": (16, 8), "triplets.triplets_per_epoch": (3_200, 1_280),
-    "triplets.valid_triplets": (320, 160), "triplets.epochs": (12, 8),
+    "triplets.valid_triplets": (320, 80), "triplets.epochs": (12, 8),
     "triplets.patience_epochs": (12, 8),
 }  # fmt: skip
 DELTAS = {  # recipe: its baseline and {key: (there, here)}

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from made_corpus import RATE_HZ, write_corpus
-from made_recipes import COMPACT, small_recipe
+from made_recipes import COMPACT, RECIPES, small_recipe
 from oracles import direct_loss_of_batch
 from stemwise.corpora.bank import bank_of
 from stemwise.models.direct import condition_1d
 from stemwise.parts import PARTS
+from stemwise.recipe import load_recipe
 from stemwise.training.batches import Aims, Source, SubsetBatches, TripletBatches
 from stemwise.training.fitting import network_of
 from stemwise.training.stages import DirectStage, PartStage, PretrainingStage, direct_loss
@@ -206,3 +207,27 @@ def test_three_clips_are_summed_and_triplets_averaged(source):
                     reference = network.front_end.magnitude(stem)
                     total += (estimate - reference).abs().mean().item()
     assert terms["separation"].item() == pytest.approx(total / 8, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [("clean", Unit("clean", "piano")), ("cascade_ft", Unit("finetuning", "bass")),
+     ("direct_da", Unit("triplets")), ("direct_reconst", Unit("triplets"))],
+)  # fmt: skip
+def test_the_papers_sizes_take_a_step(name, unit):
+    recipe = load_recipe(RECIPES / "paper" / f"{name}.toml")
+    torch.manual_seed(0)
+    network = network_of(recipe, unit)
+    settings = getattr(recipe, unit.stage)
+    if unit.part is None:
+        stage, targets = DirectStage(network, settings, 0), torch.tensor([[1, 3]])
+    else:
+        stage = PartStage(network, settings, unit.part, 0, moving=unit.stage)
+        targets = torch.tensor([[PARTS.index(unit.part)]])
+    stems = 0.1 * torch.randn(1, 3, 5, 3 * 44100)
+    where = targets[:, None, :, None].expand(1, 3, targets.shape[1], stems.shape[-1])
+    batch = {"mixture": stems.sum(dim=2), "targets": targets, "stems": stems.gather(2, where)}
+    first, last = learn(stage, batch, 2, rate=settings.learning_rate)
+    assert set(last) == {n for n in ("triplet", "separation") if getattr(settings, n)}
+    assert all(np.isfinite(value) for value in last.values())
+    assert first != last
