@@ -141,7 +141,7 @@ TO_HASHIZUME = {
     "model.channels": ((*FIVE, 640), HASHIZUME["channels"]),
 }  # fmt: skip
 FEWER = {  # five decoders are slow: a step costs several of Direct's
-    "triplets.batch": (16, 8), "triplets.triplets_per_epoch": (3_200, 1_280),
+    "triplets.batch": (16, 8), "triplets.triplets_per_epoch": (3_200, 960),
     "triplets.valid_triplets": (320, 80), "triplets.epochs": (12, 8),
     "triplets.patience_epochs": (12, 8),
 }  # fmt: skip
