@@ -1,0 +1,71 @@
+from itertools import pairwise
+
+import pytest
+import torch
+
+from made_corpus import RATE_HZ, write_corpus
+from made_recipes import COMPACT, small_recipe
+from stemwise.corpora.bank import bank_of
+from stemwise.training.batches import ContrastiveBatches, Source
+from stemwise.training.contrast import ContrastiveStage
+from stemwise.training.fitting import network_of
+from stemwise.training.units import Unit
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("corpus")
+    write_corpus(directory, {"train": 12}, absent={(0, "guitar")})
+    bank = bank_of(directory, RATE_HZ)
+    return Source(bank, bank.segments("train", 1.0, 0.5), seed=0)
+
+
+def stage_of(*words):
+    torch.manual_seed(0)
+    recipe = small_recipe(COMPACT / "contrast.toml", "model.channels=[8, 16, 16, 20]", *words)
+    network = network_of(recipe, Unit("contrastive"))
+    return ContrastiveStage(network, recipe.contrastive, 0), recipe.contrastive
+
+
+def test_a_batch_is_learnt_by_heart(source):
+    stage, settings = stage_of("contrastive.kept_parts=[0, 0, 0, 0, 1]")
+    batch = ContrastiveBatches(source, settings, epoch=0)[0]
+    assert len(batch["stems"]) == settings.separated_mixtures
+    torch.testing.assert_close(batch["mixture"][:2], batch["stems"].sum(dim=1))
+    optimiser = torch.optim.Adam(stage.parameters(), 3e-3)
+    history = []
+    for _ in range(60):
+        terms = stage.losses(batch)
+        total = sum(stage.weights[name] * value for name, value in terms.items())
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        history.append({name: value.item() for name, value in terms.items()})
+    assert set(history[0]) == {"contrastive", "presence", "separation"}
+    assert history[-1]["contrastive"] < 0.05 < history[0]["contrastive"]
+    assert history[-1]["separation"] < history[0]["separation"]
+
+
+def test_without_a_weight_nothing_is_separated(source):
+    stage, settings = stage_of("contrastive.separation=0.0")
+    assert stage.masks is None
+    batch = ContrastiveBatches(source, settings, epoch=0)[0]
+    assert "stems" not in batch
+    assert set(stage.losses(batch)) == {"contrastive", "presence"}
+
+
+def test_the_rate_warms_up_and_falls_to_nothing():
+    stage, settings = stage_of("contrastive.steps=100", "contrastive.warmup_steps=10")
+    made = stage.configure_optimizers()
+    optimiser, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    rates = []
+    for _ in range(settings.steps):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    peak = settings.learning_rate
+    assert rates[0] == pytest.approx(peak / 10)
+    assert max(rates) == pytest.approx(peak)
+    assert rates.index(max(rates)) in (9, 10)
+    assert rates[-1] < 0.001 * peak
+    assert all(b <= a for a, b in pairwise(rates[10:]))
