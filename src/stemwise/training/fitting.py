@@ -22,7 +22,7 @@ from stemwise.models.cascade import Clean
 from stemwise.models.checkpoint import METHODS, Network, load_model
 from stemwise.models.direct import Direct
 from stemwise.parts import PARTS
-from stemwise.recipe import ContrastiveSettings, Recipe
+from stemwise.recipe import CascadeRecipe, CleanRecipe, ContrastiveSettings, Recipe
 from stemwise.training.batches import (
     ContrastiveBatches,
     Source,
@@ -141,7 +141,8 @@ def _trainer(
     strategy: Any = "auto"
     if setting.world > 1:
         backend = "nccl" if setting.cuda else "gloo"
-        strategy = DDPStrategy(process_group_backend=backend, find_unused_parameters=True)
+        some_rest = not isinstance(recipe, CascadeRecipe | CleanRecipe)  # decoders, presence
+        strategy = DDPStrategy(process_group_backend=backend, find_unused_parameters=some_rest)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return lightning.Trainer(
         accelerator="gpu" if setting.cuda else "cpu",

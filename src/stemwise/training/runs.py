@@ -77,7 +77,8 @@ def train(
         told = f"stage {number} of {len(units)}, {unit.folder}"
         found = _finished(unit, keys[unit], run)
         if found is None:
-            announce(f"{told}: training")
+            if setting.rank == 0:
+                announce(f"{told}: training")
             _begin(run / unit.folder, keys[unit], setting.rank)
             network = fit(recipe, unit, weights, setting, run / unit.folder)
             setting.wait()  # until all have read the best checkpoint, which goes now
@@ -85,7 +86,8 @@ def train(
                 _keep(network, unit, keys[unit], run)
             setting.wait()
         else:
-            announce(f"{told}: finished in {found.parent}")
+            if setting.rank == 0:
+                announce(f"{told}: finished in {found.parent}")
         weights[unit] = run / unit.folder / "weights.safetensors" if found is None else found
     path = run / f"{recipe.name}.safetensors"
     if setting.rank == 0:
