@@ -1,4 +1,3 @@
-import os
 import shutil
 from types import SimpleNamespace
 
@@ -22,7 +21,8 @@ def bank(tmp_path_factory):
 
 
 def test_too_little_memory_is_refused(bank, monkeypatch):
-    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 1, "SC_AVPHYS_PAGES": 1000}.get)
+    assert training_bank(bank, "memory", "cpu").audio.nbytes == bank.audio.nbytes
+    monkeypatch.setattr("stemwise.training.setting.available_bytes", lambda: 1000)
     with pytest.raises(CorpusError, match=r"GB of memory, but 0\.0 GB are free"):
         training_bank(bank, "memory", "cpu")
 

@@ -11,7 +11,6 @@ share the Clean networks with Clean itself.
 """
 
 import json
-import os
 import platform
 import sys
 from collections.abc import Callable
@@ -67,28 +66,25 @@ def train(
             f"the bank is at {bank.sample_rate_hz} Hz, but the recipe wants {rate_hz} Hz; prepare "
             "one at that rate"
         )
-    _claim(run, recipe, bank, commit, resume)
-    keep_memory()
     setting = Setting(bank, gatherer or bank, device, workers, progress)
+    _claim(run, recipe, bank, commit, resume, setting.rank)
+    keep_memory()
     keys = keys_of(recipe, bank)
     units = units_of(recipe)
     weights: dict[Unit, Path] = {}
     for number, unit in enumerate(units, start=1):
         told = f"stage {number} of {len(units)}, {unit.folder}"
         found = _finished(unit, keys[unit], run)
+        if setting.rank == 0:
+            announce(f"{told}: {'training' if found is None else f'finished in {found.parent}'}")
         if found is None:
-            if setting.rank == 0:
-                announce(f"{told}: training")
             _begin(run / unit.folder, keys[unit], setting.rank)
             network = fit(recipe, unit, weights, setting, run / unit.folder)
             setting.wait()  # until all have read the best checkpoint, which goes now
             if setting.rank == 0:
                 _keep(network, unit, keys[unit], run)
             setting.wait()
-        else:
-            if setting.rank == 0:
-                announce(f"{told}: finished in {found.parent}")
-        weights[unit] = run / unit.folder / "weights.safetensors" if found is None else found
+        weights[unit] = found or run / unit.folder / "weights.safetensors"
     path = run / f"{recipe.name}.safetensors"
     if setting.rank == 0:
         provenance = json.loads((run / "run.json").read_text())
@@ -140,7 +136,7 @@ def _finished(unit: Unit, key: str, run: Path) -> Path | None:
     return None
 
 
-def _claim(run: Path, recipe: Recipe, bank: Bank, commit: str, resume: bool) -> None:
+def _claim(run: Path, recipe: Recipe, bank: Bank, commit: str, resume: bool, rank: int) -> None:
     """Write what the run is made of; refuse a folder that holds a run of another recipe."""
     resolved = run / "recipe.json"
     if resume and not resolved.exists():
@@ -149,7 +145,7 @@ def _claim(run: Path, recipe: Recipe, bank: Bank, commit: str, resume: bool) -> 
     if resolved.exists() and resolved.read_text() != text:
         raise CorpusError(f"{run} holds a run of another recipe; choose another folder")
     run.mkdir(parents=True, exist_ok=True)
-    if int(os.environ.get("RANK", "0")):
+    if rank:
         return
     facts = {
         "recipe": recipe.model_dump(mode="json"),

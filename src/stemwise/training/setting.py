@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -85,6 +86,13 @@ class Setting:
             torch.distributed.barrier()
 
 
+def available_bytes() -> int:
+    """Return the memory that can be had without swapping; what only caches files counts as free."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    kibibytes = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+    return int(kibibytes) * 1024
+
+
 def training_bank(bank: Bank, place: str, device: str) -> Gatherer:
     """Return what training reads its sound from.
 
@@ -103,7 +111,7 @@ def training_bank(bank: Bank, place: str, device: str) -> Gatherer:
     if place == "device":
         return TensorBank(bank, Setting(bank, bank, device).place, ("train",))
     if place == "memory":
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+        free = available_bytes()
         if bank.audio.nbytes > free:
             raise CorpusError(
                 f"the bank takes {bank.audio.nbytes / 1e9:.1f} GB of memory, but "
