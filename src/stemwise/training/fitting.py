@@ -30,6 +30,7 @@ from stemwise.training.batches import (
     TripletBatches,
 )  # fmt: skip
 from stemwise.training.contrast import ContrastiveStage
+from stemwise.training.cost import Cost
 from stemwise.training.setting import Setting
 from stemwise.training.stages import DirectStage, PartStage, PretrainingStage, Stage
 from stemwise.training.teacher import pretraining_aims
@@ -63,8 +64,8 @@ def network_of(recipe: Recipe, unit: Unit | None = None) -> Network:
 
 def fit(
     recipe: Recipe, unit: Unit, weights: dict[Unit, Path], setting: Setting, folder: Path
-) -> Network:
-    """Train one unit in `folder` and return its network with the weights chosen.
+) -> tuple[Network, Cost]:
+    """Train one unit in `folder`; return its network with the weights chosen, and the cost.
 
     Args:
         recipe: of the run.
@@ -81,6 +82,7 @@ def fit(
             "processes; use a number of processes that divides the batch (1 for contrastive)"
         )
     lightning.seed_everything(recipe.seed, verbose=False)
+    cost = Cost()  # from here: what a stage prepares counts
     stage = _stage(recipe, unit, weights, setting, folder)
     _check_disk(stage, folder)
     stage.workers = setting.workers
@@ -100,7 +102,7 @@ def fit(
         callbacks += [best, EarlyStopping(
             monitor, mode=mode, patience=settings.patience_epochs, check_on_train_epoch_end=True
         )]  # fmt: skip
-    trainer = _trainer(recipe, settings, setting, folder, [*callbacks, keeper])
+    trainer = _trainer(recipe, settings, setting, folder, [*callbacks, cost, keeper])
     last = folder / "last.ckpt"
     with warnings.catch_warnings():
         for harmless in HARMLESS:
@@ -117,7 +119,7 @@ def fit(
         kept = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=False)
         stage.load_state_dict(kept["state_dict"])
     network: Any = stage.network
-    return network  # type: ignore[no-any-return]
+    return network, cost
 
 
 def _stopped(last: Path) -> bool:

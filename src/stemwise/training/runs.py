@@ -25,6 +25,7 @@ from stemwise.errors import CorpusError, RecipeError
 from stemwise.models.checkpoint import Network, load_model, read_provenance, save_model
 from stemwise.recipe import Recipe
 from stemwise.training.batches import Gatherer, keep_memory
+from stemwise.training.cost import Cost
 from stemwise.training.fitting import fit, network_of
 from stemwise.training.setting import Setting
 from stemwise.training.units import Unit, keys_of, units_of
@@ -79,15 +80,18 @@ def train(
             announce(f"{told}: {'training' if found is None else f'finished in {found.parent}'}")
         if found is None:
             _begin(run / unit.folder, keys[unit], setting.rank)
-            network = fit(recipe, unit, weights, setting, run / unit.folder)
+            network, cost = fit(recipe, unit, weights, setting, run / unit.folder)
             setting.wait()  # until all have read the best checkpoint, which goes now
             if setting.rank == 0:
-                _keep(network, unit, keys[unit], run)
+                _keep(network, cost, unit, keys[unit], run)
             setting.wait()
         weights[unit] = found or run / unit.folder / "weights.safetensors"
     path = run / f"{recipe.name}.safetensors"
     if setting.rank == 0:
         provenance = json.loads((run / "run.json").read_text())
+        provenance["costs"] = {
+            unit.folder: read_provenance(weights[unit]).get("cost") for unit in units
+        }
         save_model(_assembled(recipe, units, weights), path, name=recipe.name,
                    provenance=provenance)  # fmt: skip
     return path
@@ -104,10 +108,11 @@ def _assembled(recipe: Recipe, units: list[Unit], weights: dict[Unit, Path]) -> 
     return network
 
 
-def _keep(network: Network, unit: Unit, key: str, run: Path) -> None:
+def _keep(network: Network, cost: Cost, unit: Unit, key: str, run: Path) -> None:
     """Write a finished stage's weights in full precision, then drop what resuming needed."""
     folder = run / unit.folder
-    provenance = json.loads((run / "run.json").read_text()) | {"stage": unit.folder, "key": key}
+    provenance = json.loads((run / "run.json").read_text())
+    provenance |= {"stage": unit.folder, "key": key, "cost": cost.state_dict()}
     save_model(network, folder / "weights.safetensors", name=unit.folder, provenance=provenance,
                half=False)  # fmt: skip
     for name in ("last.ckpt", "best.ckpt"):
