@@ -5,9 +5,6 @@ usage; 3: done, but some files failed. Heavy imports happen inside the commands,
 stays fast.
 """
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,12 +14,13 @@ import typer
 
 from stemwise import __version__, console
 from stemwise.cli_data import data_app
+from stemwise.cli_research import recipe_app, research_app
 from stemwise.clock import read_clock
-from stemwise.errors import EXIT_SOME_FAILED, StemwiseError, UsageError, extra
+from stemwise.errors import EXIT_SOME_FAILED, StemwiseError, extra
 from stemwise.parts import parse_weights
 
 if TYPE_CHECKING:
-    from stemwise.corpora.bank import Bank
+    pass
 
 app = typer.Typer(
     name="stemwise",
@@ -32,11 +30,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-recipe_app = typer.Typer(no_args_is_help=True, help="Look at recipes.")
 app.add_typer(data_app, name="data")
 models_app = typer.Typer(no_args_is_help=True, help="Look at models.")
-app.add_typer(recipe_app, name="recipe")
 app.add_typer(models_app, name="models")
+app.add_typer(recipe_app, name="recipe")
+app.add_typer(research_app)
 
 CataloguePath = Annotated[
     Path | None,
@@ -71,23 +69,6 @@ def _options(
     ] = False,
 ) -> None:
     """Find music that sounds alike one instrument at a time."""
-
-
-def _bank(corpus: Path, sample_rate_hz: int) -> "Bank":
-    """Return the bank of `corpus` at the model's rate, prepared with progress if need be."""
-    from stemwise.corpora.bank import bank_of, open_bank
-
-    if os.environ.get("WORLD_SIZE", "1") != "1":  # one of several processes: it must be there
-        return open_bank(corpus / f"bank-{sample_rate_hz}")
-    with console.progress("pieces prepared") as progress:
-        return bank_of(corpus, sample_rate_hz, progress)
-
-
-def _commit() -> str:
-    """Return the commit of the working directory, with a + if it has changes, or "unknown"."""
-    command = ["git", "describe", "--always", "--dirty=+"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 def _catalogue_path(given: Path | None) -> Path:
@@ -224,106 +205,6 @@ def models_list(as_json: AsJson = False) -> None:
     from stemwise.models.checkpoint import load_model, shipped_models
 
     console.print_models({path: load_model(path) for path in shipped_models().values()}, as_json)
-
-
-@recipe_app.command("show")
-def recipe_show(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, TOML.")],
-    override: Annotated[list[str] | None, typer.Option("--set", help="table.key=value.")] = None,
-    seconds: Annotated[
-        float | None,
-        typer.Option(
-            min=0.5, max=600, help="Length the layers are shown for; default: as trained."
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Print the resolved recipe, the sizes of the layers and the numbers of parameters."""
-    from stemwise.models.checkpoint import METHODS
-    from stemwise.models.layers import layers_of, parameter_counts
-    from stemwise.recipe import load_recipe
-
-    resolved = load_recipe(recipe, override or [])
-    whole = METHODS[resolved.method][0](resolved.model)
-    first = {"parts": resolved.model.parts[:1]} if hasattr(resolved.model, "parts") else {}
-    one = METHODS[resolved.method][0](resolved.model.model_copy(update=first))
-    layers = layers_of(one, seconds or resolved.segments.seconds)
-    console.print_recipe(
-        resolved.model_dump(mode="json", exclude_none=True),
-        layers,
-        parameter_counts(whole),
-        as_json,
-    )
-
-
-@app.command()
-def train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, TOML.")],
-    corpus: Annotated[Path, typer.Option(help="A corpus, as `stemwise data` makes it.")],
-    run: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the run; an earlier one goes on. Default: runs/NAME."),
-    ] = None,
-    override: Annotated[list[str] | None, typer.Option("--set", help="table.key=value.")] = None,
-    resume: Annotated[bool, typer.Option(help="Refuse to begin anew.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    bank: Annotated[
-        str, typer.Option(help="Where the sound lies while training: disk, memory or device.")
-    ] = "disk",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare batches.")] = 0,
-) -> None:
-    """Train a model by a recipe; stop it at any time, and run it again to go on."""
-    from stemwise.recipe import load_recipe
-
-    with extra("train"):
-        from stemwise.training import train as fit
-        from stemwise.training import training_bank
-    resolved = load_recipe(recipe, override or [])
-    stored = _bank(corpus, resolved.model.sample_rate_hz)
-    gatherer = training_bank(stored, bank, device)
-    if bank == "device" and workers:
-        raise UsageError("a bank on the device needs no workers; leave --workers out")
-    folder = run or Path("runs") / resolved.name
-    print(fit(resolved, stored, folder, commit=_commit(), device=device, gatherer=gatherer,
-              workers=workers, resume=resume, announce=console.remark))  # fmt: skip
-
-
-@app.command()
-def evaluate(
-    model: Annotated[str, typer.Argument(help="A shipped model's name, or a safetensors file.")],
-    corpus: Annotated[Path, typer.Option(help="A corpus, as `stemwise data` makes it.")],
-    split: Annotated[
-        str, typer.Option(help="valid (for choosing) or test (for telling).")
-    ] = "test",
-    protocol: Annotated[
-        str | None,
-        typer.Option(
-            help="Pseudo-pieces: slakh-50, slakh-40, slakh-10x10 or pseudo-10x5; default: slakh-50 "
-            "if its songs are there, else pseudo-10x5."
-        ),
-    ] = None,
-    groups: Annotated[
-        int | None, typer.Option(min=1, help="Groups of 15 songs at most, of pseudo-10x5.")
-    ] = None,
-    sdr_segments: Annotated[
-        int, typer.Option(min=0, help="Ten-second segments to separate; 0: no SDR.")
-    ] = 1000,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Score a model on held-out songs: MES-Normal, MES-Pseudo, leakage, presence, SDR."""
-    from stemwise.models.checkpoint import load_model
-
-    with extra("train"):
-        from stemwise.evaluation import choose_protocol, report_lines, subject_of
-        from stemwise.evaluation import evaluate as score
-    loaded = load_model(model)
-    subject = subject_of(loaded, device)
-    bank = _bank(corpus, loaded.sample_rate_hz)
-    chosen = choose_protocol(bank, split, protocol, groups)
-    report = score(bank, subject, split, chosen, sdr_segments, console.progress)
-    report = {"model": loaded.name, "fingerprint": loaded.fingerprint} | report
-    print(json.dumps(report) if as_json else "\n".join(report_lines(report)))
 
 
 if __name__ == "__main__":

@@ -60,6 +60,16 @@ def test_a_parts_networks_move_its_own_block_only(method, kind):
     assert (moved > 0).tolist() == [part == "piano" for part in PARTS]
 
 
+@pytest.mark.parametrize("method", ["clean", "cascade"])
+def test_one_part_alone_is_the_same_block_at_less_cost(method):
+    network = made(method).eval()
+    sound = inputs(method)
+    with torch.no_grad():
+        whole, alone = network.embed(sound), network.embed(sound, "guitar")
+    assert torch.equal(alone[:, 3], whole[:, 3])
+    assert not alone[:, [0, 1, 2, 4]].any()
+
+
 def test_clean_hears_its_own_stem_only():
     network, stems = made("clean"), inputs("clean")
     other = stems.clone()

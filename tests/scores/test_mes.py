@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from oracles import mes_of_part
-from stemwise.scores.mes import mes, nearest
+from stemwise.scores.mes import mes, nearest, votes
 
 
 def made(seed, count=60, tied=False):
@@ -42,6 +42,57 @@ def test_mes_normal_equals_scikit_learn_leaving_one_out(seed):
     assert score.accuracy == pytest.approx(right / len(block))
     assert score.leakage is None
     assert score.chance == pytest.approx(1 / 6)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_neighbours_are_scikit_learns_to_the_last(seed, tied):
+    """Of equal distances at the list's end scikit-learn takes any; all nearer ones must agree."""
+    block, labels, backgrounds = made(seed, tied=tied)
+    pieces = labels * 3 + backgrounds
+    near = nearest(torch.from_numpy(block), torch.from_numpy(pieces)).numpy()
+    straddled = 0
+    for q in range(len(block)):
+        rest = np.flatnonzero(pieces != pieces[q])
+        judge = NearestNeighbors(n_neighbors=len(rest), algorithm="brute").fit(block[rest])
+        far, order = (x[0] for x in judge.kneighbors(block[[q]]))
+        distance = np.linalg.norm(block[near[q]] - block[q], axis=1)
+        np.testing.assert_allclose(distance, far[:5], atol=1e-12)
+        if tied and far[4] == far[5]:
+            straddled += 1
+            surely = set(rest[order[far < far[4]]])
+            assert surely <= set(near[q]) <= set(rest[order[far <= far[4]]])
+        else:
+            assert set(near[q]) == set(rest[order[:5]])
+    assert (straddled > 0) == tied
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equal_votes_go_where_scikit_learns_go(seed):
+    block, labels, backgrounds = made(seed)
+    pieces = labels * 3 + backgrounds
+    cast = votes(*map(torch.from_numpy, (block, labels)), barred=torch.from_numpy(pieces))
+    split = 0
+    for q in range(len(block)):
+        rest = pieces != pieces[q]
+        judge = KNeighborsClassifier(5, algorithm="brute").fit(block[rest], labels[rest])
+        assert judge.predict(block[[q]])[0] == cast.voted[q]
+        counts = np.bincount(labels[cast.near[q]])
+        split += (counts == counts.max()).sum() > 1
+    assert split > 0  # otherwise this shows nothing
+
+
+def test_two_equal_vectors_far_from_the_origin_are_nearest():
+    block = torch.tensor([[1e4, 1.0], [1e4 + 1e-3, 1.0], [1e4, 1.0], [0.0, 0.0]])
+    assert nearest(block, torch.arange(4), 1)[:, 0].tolist() == [2, 0, 0, 0]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_gpu_finds_the_same_neighbours():
+    block = torch.from_numpy(made(5, tied=True)[0]).float()
+    barred = torch.arange(60) % 7
+    assert torch.equal(nearest(block.cuda(), barred.cuda()).cpu(), nearest(block, barred))
 
 
 def test_a_model_that_hears_only_the_background_leaks_and_scores_nothing():

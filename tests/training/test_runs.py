@@ -19,9 +19,10 @@ from made_slakh import clustered_tracks, write_slakh
 from stemwise.cli import app
 from stemwise.corpora.bank import bank_of, open_bank
 from stemwise.errors import CorpusError, RecipeError, UsageError
-from stemwise.evaluation import Pseudo10x5, evaluate, subject_of
+from stemwise.evaluation import evaluate, subject_of
 from stemwise.models.checkpoint import load_model
 from stemwise.parts import PARTS
+from stemwise.protocols import Pseudo10x5
 from stemwise.training import runs as runs_of_training
 from stemwise.training import train, training_bank
 
@@ -80,7 +81,7 @@ def test_every_recipe_runs_from_stems_to_scores(path, slakh, runs):
     model = load_model(train(recipe, slakh, runs / kind / recipe.name, progress=False))
     assert model.provenance["recipe"]["name"] == recipe.name
     protocol = Pseudo10x5(segments_per_piece=1)
-    report = evaluate(slakh, subject_of(model, "cpu"), "test", protocol, sdr_segments=4)
+    report, _ = evaluate(slakh, subject_of(model, "cpu"), "test", protocol, sdr_segments=4)
     parts = ["bass"] if recipe.method in ("clean", "cascade") else list(PARTS)
     assert list(report["normal"]) == parts
     assert 0 <= report["pseudo"]["bass"]["accuracy"] <= 1

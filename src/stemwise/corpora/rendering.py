@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pedalboard
 import pyloudnorm
-import scipy.signal  # type: ignore[import-untyped]
+import scipy.signal
 import soundfile
 from pedalboard import Pedalboard  # type: ignore[attr-defined]
 

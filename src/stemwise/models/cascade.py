@@ -79,14 +79,17 @@ class Clean(nn.Module):
         numbers: torch.Tensor = self.extractors[part](spectrogram)
         return numbers.float()
 
-    def embed(self, stems: torch.Tensor) -> torch.Tensor:
-        """Return the embedding (B, 5, 128) of `stems` (B, 5, N)."""
+    def embed(self, stems: torch.Tensor, part: str | None = None) -> torch.Tensor:
+        """Return the embedding (B, 5, 128) of `stems` (B, 5, N).
+
+        With `part`, only its block is computed; the others are zero.
+        """
         if stems.ndim != 3 or stems.shape[1] != len(PARTS):
             raise ValueError(f"expected stems (B, {len(PARTS)}, N), got {tuple(stems.shape)}")
         blocks = stems.new_zeros(len(stems), len(PARTS), BLOCK_DIMENSIONS)
-        for part in self.shape.parts:
-            i = PARTS.index(part)
-            blocks[:, i] = self.block(self.front_end.magnitude(stems[:, i]), part)
+        for name in (part,) if part else self.shape.parts:
+            i = PARTS.index(name)
+            blocks[:, i] = self.block(self.front_end.magnitude(stems[:, i]), name)
         return blocks
 
     def describe(self, stems: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,12 +110,12 @@ class Cascade(Clean):
         )
         self.frozen = False
 
-    def embed(self, mixture: torch.Tensor) -> torch.Tensor:
-        """Return the embedding (B, 5, 128) of `mixture` (B, N)."""
+    def embed(self, mixture: torch.Tensor, part: str | None = None) -> torch.Tensor:
+        """Return the embedding (B, 5, 128) of `mixture` (B, N); of one part, as Clean's."""
         blocks = mixture.new_zeros(len(mixture), len(PARTS), BLOCK_DIMENSIONS)
         magnitude = self.front_end.magnitude(mixture)
-        for part in self.shape.parts:
-            blocks[:, PARTS.index(part)] = self.block(self.separators[part](magnitude), part)
+        for name in (part,) if part else self.shape.parts:
+            blocks[:, PARTS.index(name)] = self.block(self.separators[name](magnitude), name)
         return blocks
 
     def separate(self, mixture: torch.Tensor) -> torch.Tensor:

@@ -29,6 +29,7 @@ __all__ = [
     "Model",
     "Network",
     "load_model",
+    "method_of",
     "read_provenance",
     "save_model",
     "shipped_models",
@@ -154,14 +155,27 @@ def _provenance(metadata: dict[str, str]) -> dict[str, Any]:
     return dict(json.loads(metadata.get("provenance", "{}")))
 
 
+def _model_of_run(run: Path) -> Path:
+    recipe = run / "recipe.json"
+    if not recipe.exists():
+        raise ModelError(f"{run} is no run: it holds no recipe.json; name a run or a model's file")
+    path = run / f"{json.loads(recipe.read_text())['name']}.safetensors"
+    if not path.exists():
+        raise ModelError(f"the run {run} is not finished; go on with the command in its run.json")
+    return path
+
+
 def load_model(name_or_path: str | Path = "compact", device: str = "cpu") -> Model:
-    """Return a shipped model by name, or the one in a safetensors file.
+    """Return a shipped model by name, the one in a safetensors file, or that of a finished run.
 
     Raises:
-        ModelError: no such model or file, not a Stemwise checkpoint, or damaged weights.
+        ModelError: no such model or file, a run that is not finished, not a Stemwise checkpoint, or
+            damaged weights.
     """
     shipped = shipped_models()
     path = shipped.get(str(name_or_path), Path(name_or_path))
+    if path.is_dir():
+        path = _model_of_run(path)
     if not path.is_file():
         names = ", ".join(shipped) or "none"
         raise ModelError(f"no model {str(name_or_path)!r}: neither a file nor shipped ({names})")

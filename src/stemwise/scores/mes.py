@@ -14,9 +14,11 @@ the block of one part vote for their labels; the score is the share of queries w
 the earlier segment is nearer. Chance is one over the number of labels. With fewer than five
 segments left, all that are left vote.
 
-**Leakage** goes beyond the paper: the share of queries whose *nearest* segment has the query's
+**Beyond the paper.** *Leakage* is the share of queries whose *nearest* segment has the query's
 background (the song of its other four parts) though not its target. For a part that is not heard
-at all it nears 1; for one that is heard well, 0.
+at all it nears 1; for one that is heard well, 0. *Other versions*: MES-Normal with all segments of
+the query's own piece barred, where a song has several pieces; that the same recording is near to
+itself counts no more.
 
 References: section IV-B of the paper.
 """
@@ -25,9 +27,28 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Mes", "mes", "nearest"]
+__all__ = ["Mes", "Votes", "mes", "nearest", "summary", "votes"]
 
 NEIGHBOURS = 5
+
+
+@dataclass(frozen=True)
+class Votes:
+    """How every query fared.
+
+    Attributes:
+        labels: (S,) the song of the target part, as given.
+        near: (S, 5) positions of its neighbours, the nearest first; -1 where none is left.
+        voted: (S,) the label that they voted for; meaningless where `near` is all -1.
+        right: (S,) whether that is the query's own label.
+        leaked: (S,) whether the nearest has its background, not its target; None if not asked.
+    """
+
+    labels: torch.Tensor
+    near: torch.Tensor
+    voted: torch.Tensor
+    right: torch.Tensor
+    leaked: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -46,6 +67,9 @@ def nearest(
 ) -> torch.Tensor:
     """Return the positions (S, k) of each segment's nearest others, the nearest first.
 
+    Distances are computed in double precision from the differences, so that equal vectors are at
+    distance 0 and ties are seen as such.
+
     Args:
         block: (S, D) one part's block of every segment.
         barred: (S,) integers; segments with the query's integer may not be its neighbours.
@@ -53,6 +77,7 @@ def nearest(
         chunk: queries compared at a time, to bound memory.
     """
     found = []
+    block = block.double()
     for first in range(0, len(block), chunk):
         query = block[first : first + chunk]
         distance = torch.cdist(query, block, compute_mode="donot_use_mm_for_euclid_dist")
@@ -64,14 +89,14 @@ def nearest(
     return torch.cat(found)
 
 
-def mes(
+def votes(
     block: torch.Tensor,
     labels: torch.Tensor,
     *,
     barred: torch.Tensor | None = None,
     backgrounds: torch.Tensor | None = None,
-) -> Mes:
-    """Return the score of one part.
+) -> Votes:
+    """Return how every query of one part fared.
 
     Args:
         block: (S, D) the part's block of every segment in which it sounds.
@@ -86,17 +111,33 @@ def mes(
     count = len(block)
     if count == 0 or labels.shape != (count,):
         raise ValueError(f"need (S, D) and (S,), got {tuple(block.shape)}, {tuple(labels.shape)}")
-    barred = torch.arange(count) if barred is None else barred
+    barred = torch.arange(count, device=block.device) if barred is None else barred
     near = nearest(block, barred)
     values, coded = torch.unique(labels, return_inverse=True)
-    votes = torch.zeros(count, len(values) + 1, dtype=torch.long)
-    votes.scatter_add_(1, torch.where(near >= 0, coded[near], len(values)), torch.ones_like(near))
-    vote = votes[:, :-1].argmax(dim=1)  # the first, so the smallest, of equal counts
-    voted = near[:, 0] >= 0
-    accuracy = ((vote == coded) & voted).double().mean().item()
-    leakage = None
+    ballots = torch.zeros(count, len(values) + 1, dtype=torch.long, device=block.device)
+    ballots.scatter_add_(1, torch.where(near >= 0, coded[near], len(values)), torch.ones_like(near))
+    vote = ballots[:, :-1].argmax(dim=1)  # the first, so the smallest, of equal counts
+    has_voted = near[:, 0] >= 0
+    leaked = None
     if backgrounds is not None:
         first = near[:, 0]
-        leaked = (backgrounds[first] == backgrounds) & (coded[first] != coded) & voted
-        leakage = leaked.double().mean().item()
-    return Mes(accuracy, leakage, 1 / len(values), count, len(values))
+        leaked = (backgrounds[first] == backgrounds) & (coded[first] != coded) & has_voted
+    return Votes(labels, near, values[vote], (vote == coded) & has_voted, leaked)
+
+
+def summary(cast: Votes) -> Mes:
+    """Return the score that votes come to."""
+    count, labels = len(cast.labels), len(torch.unique(cast.labels))
+    leakage = None if cast.leaked is None else cast.leaked.double().mean().item()
+    return Mes(cast.right.double().mean().item(), leakage, 1 / labels, count, labels)
+
+
+def mes(
+    block: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    barred: torch.Tensor | None = None,
+    backgrounds: torch.Tensor | None = None,
+) -> Mes:
+    """Return the score of one part; arguments and errors as `votes`."""
+    return summary(votes(block, labels, barred=barred, backgrounds=backgrounds))

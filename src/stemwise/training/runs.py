@@ -161,6 +161,7 @@ def _claim(run: Path, recipe: Recipe, bank: Bank, commit: str, resume: bool, ran
             "lightning": lightning.__version__,
             "python": platform.python_version(),
         },
+        "corpus": str(bank.directory.parent),
         "pieces": len(bank.pieces),
         "command": sys.argv[1:],
     }

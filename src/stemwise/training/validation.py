@@ -7,9 +7,10 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 
 from stemwise.corpora.bank import Bank
-from stemwise.evaluation import Pseudo10x5, Subject, pseudo_scores
+from stemwise.evaluation import Subject, pseudo_scores
 from stemwise.models.cascade import Cascade, Clean
 from stemwise.parts import PARTS
+from stemwise.protocols import Pseudo10x5
 
 __all__ = ["MesValidation"]
 
@@ -36,7 +37,7 @@ class MesValidation(Callback):
         takes_stems = isinstance(network, Clean) and not isinstance(network, Cascade)
         parts = network.shape.parts if isinstance(network, Clean) else PARTS
         subject = Subject(network.describe, takes_stems, parts, str(module.device))
-        scores = pseudo_scores(self.bank, segments, subject, PROTOCOL)
+        scores, _ = pseudo_scores(self.bank, segments, subject, PROTOCOL)
         network.train()
         for part, score in scores.items():
             module.log(f"valid/accuracy_{part}", score["accuracy"])
