@@ -15,10 +15,11 @@ SHAPE = CleanShape(
 )  # fmt: skip
 
 
-def write_run(run, costs, corpus="data/made"):
+def write_run(run, costs, corpus="data/made", recipe=None):
     torch.manual_seed(0)
     provenance = {
-        "recipe": {"name": "made", "seed": 3}, "costs": costs, "corpus": corpus, "commit": "abc",
+        "recipe": recipe or {"name": "made", "seed": 3}, "costs": costs, "corpus": corpus,
+        "commit": "abc",
     }  # fmt: skip
     run.mkdir()
     (run / "recipe.json").write_text(json.dumps({"name": "made"}))
@@ -43,6 +44,17 @@ def test_a_run_tells_its_corpus_its_cost_and_where_its_reports_go(tmp_path):
 def test_a_cost_of_which_a_stage_is_missing_is_not_told(tmp_path, costs):
     write_run(tmp_path / "run", costs)
     assert find_candidate(str(tmp_path / "run"), "cpu").about["core_minutes"] is None
+
+
+def test_the_settings_are_the_recipe_but_for_its_seed(tmp_path):
+    found = []
+    for number, recipe in enumerate(
+        ({"name": "a", "seed": 1}, {"name": "a", "seed": 2}, {"name": "b"})
+    ):
+        run = tmp_path / str(number)
+        write_run(run, {}, recipe=recipe)
+        found.append(find_candidate(str(run), "cpu").about["settings"])
+    assert found[0] == found[1] != found[2]
 
 
 def test_a_models_file_does_not_speak_for_a_corpus(tmp_path):

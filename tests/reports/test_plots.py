@@ -131,7 +131,7 @@ def test_the_confusion_shows_counts_and_shares_with_names(figures):
     assert left.get_ylim()[0] > left.get_ylim()[1]  # the first target at the top
     names = [label.get_text() for label in left.get_yticklabels()]
     assert names[0] == "First Song"
-    assert names[4] == "a very long title…"
+    assert names[4] == "a very l…ed, Op. 5"
     assert len(right.get_xticklabels()) == 5
 
 

@@ -1,5 +1,7 @@
 """What is up for evaluation, by its name on the command line: a model, a run, or a baseline."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,11 +74,14 @@ def find_candidate(name: str, device: str = "auto") -> Candidate:
 def _about_model(model: Model) -> dict[str, Any]:
     """Return who a model is, where it comes from and what it cost.
 
-    "core_minutes" is the processor time of all its stages; None if that of one is not known.
+    "settings" is a hash of the recipe without its seed, by which runs that differ in nothing else
+    are known. "core_minutes" is the processor time of all its stages; None if that of one is not
+    known.
     """
     recipe = model.provenance.get("recipe") or {}
     costs = list((model.provenance.get("costs") or {}).values())
     known = [cost["core_minutes"] for cost in costs if cost]
+    settings = json.dumps({k: v for k, v in recipe.items() if k != "seed"}, sort_keys=True)
     return {
         "name": model.name,
         "method": method_of(model.network),
@@ -85,6 +90,7 @@ def _about_model(model: Model) -> dict[str, Any]:
         "sample_rate_hz": model.sample_rate_hz,
         "parameters": parameter_counts(model.network)["embedding"],
         "recipe": recipe.get("name"),
+        "settings": hashlib.blake2b(settings.encode(), digest_size=8).hexdigest(),
         "summary": recipe.get("summary"),
         "seed": recipe.get("seed"),
         "commit": model.provenance.get("commit"),
@@ -93,7 +99,9 @@ def _about_model(model: Model) -> dict[str, Any]:
 
 
 def _about_baseline(name: str) -> dict[str, Any]:
-    unknown = dict.fromkeys(("fingerprint", "recipe", "summary", "seed", "commit", "core_minutes"))
+    unknown = dict.fromkeys(
+        ("fingerprint", "recipe", "settings", "summary", "seed", "commit", "core_minutes")
+    )
     return unknown | {
         "name": name,
         "method": "baseline",

@@ -264,10 +264,15 @@ def _levels(one: Separated) -> tuple[NDArray[np.float32], ...]:
 
 
 def _short(name: str) -> str:
-    """Return `name`, shortened, with the signs that matplotlib reads as formulas made plain."""
+    """Return `name`, shortened, with the signs that matplotlib reads as formulas made plain.
+
+    What goes is the middle: names of one collection often begin alike.
+    """
     name = printable(name)
-    short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-    return short.replace("$", r"\$")
+    if len(name) > LONGEST_NAME:
+        half = LONGEST_NAME // 2
+        name = name[: half - 1] + "…" + name[-half:]
+    return name.replace("$", r"\$")
 
 
 def _figure(width_inches: float, height_inches: float) -> Figure:

@@ -38,7 +38,13 @@ __all__ = ["table_lines", "table_rows"]
 
 Report = Mapping[str, Any]
 _DATA = ("split", "protocol", "groups", "segment_seconds")  # with the corpus: what one table holds
-_SAME_RUN = ("recipe", "method", "sample_rate_hz", "parameters")  # of runs that seeds tell apart
+_SAME_RUN = (
+    "recipe",
+    "settings",
+    "method",
+    "sample_rate_hz",
+    "parameters",
+)  # of runs that seeds tell apart
 METHODS = ("baseline", "clean", "cascade", "direct", "direct-reconst")
 # Table: key of the report, score, its interval, sign of the better.
 SCORES = {
