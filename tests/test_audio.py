@@ -5,13 +5,12 @@ import sys
 import av
 import numpy as np
 import pytest
-import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from made_music import tone, write_av, write_sndfile
 from stemwise import audio
-from stemwise.errors import AudioError, UsageError
+from stemwise.errors import AudioError
 
 SECONDS = 3.0
 SOURCE = tone(SECONDS)
@@ -81,9 +80,39 @@ def test_planar_and_packed_integers_keep_their_scale(tmp_path):
         np.testing.assert_allclose(audio.load(path, 44100), SOURCE, atol=0.006)
 
 
-def test_loud_float_files_are_not_clipped(tmp_path):
-    path = write_sndfile(tmp_path / "s.wav", SOURCE * 10, subtype="FLOAT")
-    np.testing.assert_array_equal(audio.load(path, 44100), SOURCE * 10)
+@pytest.mark.parametrize("level", [10, 2.0**23])
+def test_loud_float_files_are_not_clipped(tmp_path, level):
+    path = write_sndfile(tmp_path / "s.wav", SOURCE * level, subtype="FLOAT")
+    np.testing.assert_array_equal(audio.load(path, 44100), SOURCE * level)
+
+
+def test_samples_that_are_no_sound_are_refused(tmp_path):
+    for value, reason in (
+        (np.nan, "not finite"), (-np.inf, "not finite"),
+        (-1e12, r"samples of 1\.0e\+12 times full scale"),
+    ):  # fmt: skip
+        sound = SOURCE.copy()
+        sound[70_000] = value  # in the second chunk
+        path = write_sndfile(tmp_path / "s.wav", sound, subtype="FLOAT")
+        heard = []
+        with pytest.raises(AudioError, match=reason):
+            heard.extend(audio.stream(path, 44100, 0.5))
+        assert all(np.array_equal(h, SOURCE[: len(h)]) for h in heard[:1])
+    loudest = np.full(9, audio.LOUDEST, np.float32)
+    np.testing.assert_array_equal(
+        audio.load(write_sndfile(path, loudest, subtype="FLOAT"), 44100), loudest
+    )
+
+
+def test_resampling_keeps_what_fits_and_removes_what_does_not(tmp_path):
+    time = np.arange(4 * 44100) / 44100
+    for frequency_hz, gain in ((500, 1), (3000, 1), (3600, 1), (4500, 0), (15000, 0)):
+        wave = np.sin(2 * np.pi * frequency_hz * time)
+        found = audio.load(write_sndfile(tmp_path / "s.wav", wave, subtype="FLOAT"), 8000)
+        wanted = gain * np.sin(2 * np.pi * frequency_hz * np.arange(len(found)) / 8000)
+        # away from the ends: within 0.01 dB and in time, or 80 dB down
+        limit = 1e-3 if gain else 1e-4
+        np.testing.assert_allclose(found[2000:-2000], wanted[2000:-2000], atol=limit)
 
 
 def test_blocks_join_to_the_whole_whatever_their_length(tmp_path):
@@ -227,12 +256,14 @@ def test_a_name_that_is_no_unicode_is_read_or_told(tmp_path):
     assert len(audio.load(path, 44100)) == len(SOURCE)
 
 
-def test_memory_stays_flat_over_a_long_file(tmp_path):
-    path = tmp_path / "long.flac"
-    minute = tone(60, 8000)
-    with soundfile.SoundFile(path, "w", 8000, 1) as file:
-        for _ in range(40):
-            file.write(minute)
+@pytest.mark.parametrize("name", ["long.flac", "long.aac"])  # libsndfile, FFmpeg
+def test_memory_stays_flat_over_a_long_file(tmp_path, name):
+    path = tmp_path / name
+    if name == "long.aac":
+        minute = write_av(tmp_path / "minute.aac", tone(60, 8000), "aac", 8000, "mono")
+        path.write_bytes(minute.read_bytes() * 40)
+    else:
+        write_sndfile(path, np.tile(tone(60, 8000), 40), 8000)
     code = (
         "import sys, resource; from stemwise import audio\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
@@ -243,7 +274,7 @@ def test_memory_stays_flat_over_a_long_file(tmp_path):
         [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
     )
     samples, grown_kb = map(int, done.stdout.split())
-    assert samples == pytest.approx(2390 * 11025, rel=1e-3)
+    assert samples == pytest.approx(2390 * 11025, rel=5e-3)
     assert grown_kb < 20_000  # the whole is 105 MB
 
 
@@ -300,16 +331,3 @@ def test_levels():
     np.testing.assert_allclose(audio.level_db(np.stack([square, square / 10])), [0, -20], atol=1e-6)
     assert audio.level_db(np.zeros(5, np.float32)) == audio.FLOOR_DB
     assert audio.level_db(np.zeros(0, np.float32)) == audio.FLOOR_DB
-
-
-def test_audio_files_are_found_sorted_and_once(tmp_path):
-    for name in ("b.MP3", "a/z.flac", "a/note.txt", ".hidden.mp3", ".git/x.mp3", "talk/t.mp3",
-                 "talk/deep/u.mp3", "a/cover.jpg", "talk/.notmusic"):  # fmt: skip
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "a" / "link").symlink_to(tmp_path)
-    found = audio.audio_files([tmp_path, tmp_path / "a", tmp_path / "a" / "note.txt"])
-    assert [str(p.relative_to(tmp_path)) for p in found] == ["a/note.txt", "a/z.flac", "b.MP3"]
-    assert audio.audio_files([tmp_path], [".jpg"]) == [tmp_path / "a" / "cover.jpg"]
-    with pytest.raises(UsageError, match="neither a file nor a folder"):
-        audio.audio_files([tmp_path / "gone"])

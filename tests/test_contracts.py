@@ -22,7 +22,8 @@ ARROWS = {
     "errors": set(),
     "clock": {"errors"},
     "parts": {"errors"},
-    "audio": {"errors", "parts"},
+    "decoding": {"errors"},
+    "audio": {"decoding", "errors", "parts"},
     "spectrogram": {"errors", "parts"},
     "models": {"errors", "parts", "audio", "spectrogram"},
     "losses": {"errors", "parts"},
@@ -43,7 +44,10 @@ ARROWS = {
         "evaluation", "spectrogram", "protocols",
     },
 }  # fmt: skip
-TOP = {"cli", "cli_data", "cli_research", "console", ""}  # may import everything
+TOP = {  # may import everything
+    "", "cli", "cli_catalogue", "cli_data", "cli_research", "cli_search", "console",
+    "console_search",
+}  # fmt: skip
 CORE = ("models/", "losses", "sampling/", "protocols", "training", "scores/", "spectrogram")
 
 
@@ -119,7 +123,13 @@ def test_no_drawers():
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: NAMES[p])
 def test_only_the_command_line_imports_inside_functions(path):
-    if path.name in ("cli.py", "cli_data.py", "cli_research.py"):
+    if path.name in (
+        "cli.py",
+        "cli_catalogue.py",
+        "cli_data.py",
+        "cli_research.py",
+        "cli_search.py",
+    ):
         return
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef):

@@ -3,9 +3,10 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -28,61 +29,97 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stemwise.library.indexing import IndexSummary
-    from stemwise.library.search import Match, SearchResult
+    from stemwise.library.migrations import Migration
+    from stemwise.library.rebuilding import RebuildSummary
+    from stemwise.library.status import Status
     from stemwise.library.tables import Failure
+    from stemwise.library.verification import Finding
     from stemwise.models.checkpoint import Model
     from stemwise.models.layers import Layer
 
 __all__ = [
-    "match_object",
+    "Mover",
     "print_errors",
+    "print_findings",
     "print_index",
-    "print_matches",
+    "print_migration",
     "print_models",
     "print_object",
+    "print_rebuild",
     "print_recipe",
     "print_record",
+    "print_status",
     "print_table",
     "progress",
     "remark",
 ]
 
 PIPE_WIDTH = 200
+MOST_PASSED_OVER = 5
+
+
+class Mover(Protocol):
+    """Moves a bar on: steps done, steps in all, and the hours of music heard if that is known."""
+
+    def __call__(self, done: int, total: int, hours: float = 0.0) -> None:
+        """Move the bar."""
 
 
 class _Rate(ProgressColumn):
-    """Steps per second."""
+    """Steps per second, and hours of music per minute."""
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f}/s" if task.speed else "")
+        return Text(_rate(task.speed, task.fields["hours"], task.elapsed))
+
+
+def _rate(speed: float | None, hours: float, seconds: float | None) -> str:
+    steps = f"{speed:.1f}/s" if speed else ""
+    music = f"{60 * hours / seconds:.1f} h of music/min" if hours and seconds else ""
+    return ", ".join(filter(None, [steps, music]))
 
 
 @contextmanager
-def progress(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on stderr while the block runs; yields the call ``(done, total)`` that moves it.
+def progress(unit: str) -> Iterator[Mover]:
+    """Show a bar on stderr while the block runs, with rate and time left; yields what moves it.
 
     Away from a terminal, a line is written at every tenth of the way instead.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
-        told = -1
-
-        def tell(done: int, total: int) -> None:
-            nonlocal told
-            tenth = 10 * done // max(total, 1)
-            if tenth > told:
-                told = tenth
-                console.print(f"{done}/{total} {unit}", highlight=False)
-
-        yield tell
+        yield _lines(console, unit)
         return
     columns = (
         TextColumn(unit), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         _Rate(), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task(unit, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(unit, total=None, hours=0.0)
+
+        def move(done: int, total: int, hours: float = 0.0) -> None:
+            bar.update(task, completed=done, total=total, hours=hours)
+
+        yield move
+
+
+def _lines(console: Console, unit: str) -> Mover:
+    """Return what writes a line at every tenth of the way."""
+    told, first = -1, 0
+    began = time.monotonic()
+
+    def tell(done: int, total: int, hours: float = 0.0) -> None:
+        nonlocal told, first
+        tenth = 10 * done // max(total, 1)
+        if tenth <= told:
+            return
+        first = done if told < 0 else first
+        told = tenth
+        seconds = max(time.monotonic() - began, 1e-3)
+        speed = (done - first) / seconds
+        left = f"{clock((total - done) / speed)} left" if speed and done < total else ""
+        rest = ", ".join(filter(None, [_rate(speed, hours, seconds), left]))
+        console.print(f"{done}/{total} {unit}" + (f" ({rest})" if rest else ""), highlight=False)
+
+    return tell
 
 
 def remark(text: str) -> None:
@@ -110,44 +147,79 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     console.print(table)
 
 
-def print_matches(result: "SearchResult", as_json: bool) -> None:
-    """Print the matches of a search as a table, or as one JSON object a line."""
-    if result.absent_parts:
-        remark(f"no {' or '.join(result.absent_parts)} sounds in {result.query}: left out")
-    ranked = list(enumerate(result.matches, start=1))
-    if as_json:
-        for rank, match in ranked:
-            print_object(match_object(rank, match))
-        return
-    if not ranked:
-        remark("no piece of the catalogue has these parts")
-        return
-    parts = list(result.weights)
-    print_table(
-        ["#", "alike", *parts, "query → match", "title", "artist", "path"],
-        (
-            [rank, f"{m.similarity:.3f}", *(f"{m.parts[part]:.3f}" for part in parts),
-             f"{clock(m.best.query_seconds)} → {clock(m.best.match_seconds)}",
-             m.piece.title, m.piece.artist, m.piece.path]
-            for rank, m in ranked
-        ),
-    )  # fmt: skip
-
-
 def print_index(summary: "IndexSummary", as_json: bool) -> None:
     """Print what an index did."""
     if as_json:
         print_object(summary)
     else:
-        counts = ("added", "updated", "moved", "unchanged", "failed")
+        counts = ("added", "updated", "moved", "unchanged", "failed", "vanished", "left",
+                  "forgotten")  # fmt: skip
         told = [f"{getattr(summary, name)} {name}" for name in counts if getattr(summary, name)]
-        rate = summary.found / max(summary.seconds, 1e-3)
+        rate = _rate(summary.found / max(summary.seconds, 1e-3), summary.hours, summary.seconds)
         print(f"{summary.found} files: {', '.join(told) or 'nothing to do'}"
-              f" ({summary.seconds:.1f} s, {rate:.1f} files/s)")  # fmt: skip
+              f" ({summary.seconds:.1f} s, {rate or 0})", flush=True)  # fmt: skip
     if summary.missing:
         remark(f"{summary.missing} known files are no longer there; their vectors are kept")
+    for folder in summary.spared:
+        remark(f"{folder} is empty or cannot be read; is its drive mounted? What is known of it is "
+               "kept; to forget it: stemwise index --prune-empty")  # fmt: skip
+    for line in summary.passed_over[:MOST_PASSED_OVER]:
+        remark(f"passed over: {line}")
+    if more := len(summary.passed_over[MOST_PASSED_OVER:]):
+        remark(f"passed over: {more} more; see --json")
+    if summary.left:
+        remark(f"{summary.left} files are left for the next index")
     if summary.failed:
         remark(f"{summary.failed} files failed; see: stemwise errors")
+
+
+def print_rebuild(summary: "RebuildSummary", as_json: bool) -> None:
+    """Print what a rebuild did."""
+    if as_json:
+        print_object(summary)
+    else:
+        counts = ("embedded", "taken_over", "failed", "missing", "left")
+        told = [f"{getattr(summary, name)} {name}" for name in counts if getattr(summary, name)]
+        print(
+            f"{summary.known} files: {', '.join(told)} ({summary.seconds:.1f} s)".replace("_", " ")
+        )
+    if summary.missing:
+        remark(f"{summary.missing} files are no longer there: they wait without vectors for an "
+               "index that finds them")  # fmt: skip
+    if summary.failed:
+        remark(f"{summary.failed} files failed; see: stemwise errors")
+    remark("searches use the new vectors now" if summary.switched else
+           "searches use the old vectors; go on with: stemwise index --rebuild")  # fmt: skip
+
+
+def print_status(status: "Status", as_json: bool) -> None:
+    """Print a catalogue's figures, and how they add up."""
+    print_record(status, as_json)
+    if not as_json:
+        shown = f"{status.pieces} pieces + {status.copies} copies + {status.waiting} waiting"
+        print(f"\n{status.files} files = {shown} + {status.errors} errors; "
+              f"{status.missing} more are missing")  # fmt: skip
+
+
+def print_findings(findings: "Sequence[Finding]", as_json: bool) -> None:
+    """Print what is wrong with a catalogue, a line for each."""
+    for finding in findings:
+        if as_json:
+            print_object(finding)
+        else:
+            print(_printable(str(finding)))
+    if not findings:
+        remark("the catalogue is whole")
+
+
+def print_migration(migration: "Migration", as_json: bool) -> None:
+    """Print from which format to which a catalogue was brought."""
+    if as_json:
+        print_object(migration)
+    elif migration.before == migration.after:
+        print(f"{migration.path} has format {migration.after} already")
+    else:
+        print(f"{migration.path}: format {migration.before} → {migration.after}")
 
 
 def print_record(record: Any, as_json: bool) -> None:
@@ -213,29 +285,6 @@ def _model_record(path: "Path", model: "Model") -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "path": str(path),
     }
-
-
-def match_object(rank: int, match: "Match") -> dict[str, Any]:
-    """Return a match as plain values for JSON."""
-    piece = match.piece
-    return {
-        "rank": rank,
-        "id": piece.id,
-        "title": piece.title,
-        "artist": piece.artist,
-        "path": str(piece.path),
-        "paths": [str(path) for path in match.paths],
-        "similarity": round(match.similarity, 6),
-        "distance": round(match.distance, 6),
-        "parts": {part: round(value, 6) for part, value in match.parts.items()},
-        "best": _rounded(match.best),
-        "passages": [_rounded(passage) for passage in match.passages],
-    }
-
-
-def _rounded(passage: Any) -> dict[str, Any]:
-    parts = {part: round(value, 6) for part, value in passage.parts.items()}
-    return dataclasses.asdict(passage) | {"distance": round(passage.distance, 6), "parts": parts}
 
 
 def _printable(text: str) -> str:

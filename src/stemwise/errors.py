@@ -6,6 +6,7 @@
     ├── UsageError          the caller asked for something that cannot be (exit 2)
     ├── AudioError          a file cannot be decoded, or holds too little sound
     ├── CatalogueError      a catalogue is missing, damaged or busy
+    │   ├── BusyError           another process is writing it
     │   └── FingerprintError    its vectors were made by another model
     ├── CorpusError         a corpus or bank is missing, incomplete or split wrongly
     ├── ModelError          a checkpoint is missing, damaged or of another kind
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 __all__ = [
     "EXIT_SOME_FAILED",
     "AudioError",
+    "BusyError",
     "CatalogueError",
     "CorpusError",
     "FingerprintError",
@@ -51,6 +53,10 @@ class AudioError(StemwiseError):
 
 class CatalogueError(StemwiseError):
     """A catalogue is missing, damaged or busy."""
+
+
+class BusyError(CatalogueError):
+    """Another process is writing the catalogue."""
 
 
 class FingerprintError(CatalogueError):

@@ -1,9 +1,14 @@
+import os
 import shutil
+import subprocess
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 import torch
+from soundfile import SoundFile
 
 from made_music import TINY, tone, write_av, write_sndfile
 from stemwise.audio import level_db, segments
@@ -19,7 +24,7 @@ from stemwise.library.embed import (
     save_vectors,
 )
 from stemwise.models.cascade import Clean, CleanShape
-from stemwise.models.checkpoint import Model
+from stemwise.models.checkpoint import Model, save_model
 from stemwise.models.direct import Direct
 
 ARRAYS = ("start_seconds", "embeddings", "presence", "level_db")
@@ -152,6 +157,94 @@ def test_many_files_keep_their_order_in_bounded_memory(tmp_path, tiny_model):
         assert isinstance(result, FileEmbedding)
         assert len(asked) - taken <= 2 * 16 + 1
     assert taken == 200
+
+
+def test_a_long_file_holds_nobody_up_unless_order_is_asked_for(tmp_path, tiny_model):
+    long = write_sndfile(tmp_path / "long.wav", tone(600, 8000), 8000)
+    short = [write_sndfile(tmp_path / f"{k}.wav", tone(1 + k / 9, 8000), 8000) for k in range(9)]
+    free = [r.path for r in embed_files([long, *short], tiny_model, 2, in_order=False)]
+    assert sorted(free) == sorted([long, *short])
+    assert free[0] != long
+    assert [r.path for r in embed_files([long, *short], tiny_model, 2)] == [long, *short]
+
+
+def test_closing_stops_the_workers_within_a_segment(tmp_path, tiny_model, monkeypatch):
+    long = write_sndfile(tmp_path / "long.wav", tone(300, 8000), 8000)
+    short = write_sndfile(tmp_path / "short.wav", tone(2, 8000), 8000)
+    describe = tiny_model.network.describe
+    heard = []
+
+    def slow(mixture):
+        heard.append(1)
+        time.sleep(0.02)
+        return describe(mixture)
+
+    monkeypatch.setattr(tiny_model.network, "describe", slow)
+    results = embed_files([short, long], tiny_model, 2)
+    assert next(results).path == short
+    results.close()
+    assert len(heard) < 60  # of 151
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_taken(files, tiny_model, monkeypatch):
+    def touch(path):
+        content = content_hash(path)
+        os.utime(path, ns=(5, 5))
+        return content
+
+    monkeypatch.setattr("stemwise.library.embed.content_hash", touch)
+    (result,) = embed_files(files[:1], tiny_model)
+    assert result.reason == f"{files[0]} changed while it was read; the next index reads it again"
+    assert not result.unread
+
+
+def test_what_cannot_be_opened_is_told_apart_from_what_is_no_music(tmp_path, tiny_model):
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    os.mkfifo(tmp_path / "pipe.wav")
+    names = ("bad.wav", "gone.wav", "pipe.wav")
+    results = list(embed_files([tmp_path / name for name in names], tiny_model))
+    assert [result.unread for result in results] == [False, True, True]
+
+
+def test_vectors_that_are_no_numbers_are_the_files_fault(files, tiny_model, monkeypatch):
+    nothing = torch.full((1, 5, 128), torch.nan), torch.ones(1, 5)
+    monkeypatch.setattr(tiny_model.network, "describe", lambda mixture: nothing)
+    (result,) = embed_files(files[:1], tiny_model)
+    assert "gives vectors that are not finite near 0 s" in result.reason
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from stemwise.library.embed import embed_file
+from stemwise.models.checkpoint import load_model
+model = load_model(sys.argv[1])
+for path in sys.argv[2:]:
+    found = embed_file(Path(path), model)
+    print(len(found.start_seconds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_grows_with_the_vectors_not_with_the_sound(tmp_path):
+    files = []
+    minute = tone(60, 8000)
+    for name, minutes in (("short", 10), ("long", 120)):
+        path = tmp_path / f"{name}.flac"
+        with SoundFile(path, "w", 8000, 1) as file:
+            for _ in range(minutes):
+                file.write(minute)
+        files.append(path)
+    model = tmp_path / "model.safetensors"
+    shape = TINY.model_copy(update={"segment_seconds": 10.0})
+    save_model(Direct(shape), model, name="long segments", provenance={})
+    command = [sys.executable, "-c", PEAK, model, *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    (short, before_kb), (long, after_kb) = (
+        map(int, line.split()) for line in done.stdout.splitlines()
+    )
+    assert (short, long) == (60, 720)
+    sound_kb = 110 * 60 * 8000 * 4 / 1024
+    assert after_kb - before_kb < 20_000 < sound_kb / 5
 
 
 def test_a_model_without_unit_blocks_is_refused(files):

@@ -41,7 +41,8 @@ def test_means_are_over_sounding_segments(catalogue):
     pieces, means = mean_vectors(catalogue, "drums")
     for k, mean in enumerate(means):
         rows = vectors.rows(vectors.pieces.index(pieces[k]))
-        np.testing.assert_allclose(mean, vectors.block(0)[rows].mean(axis=0), atol=1e-6)
+        expected = vectors.block(0)[rows].mean(axis=0, dtype=np.float64)
+        np.testing.assert_allclose(mean, expected, atol=1e-6)
 
 
 def test_the_picture_is_drawn_whole(catalogue, tmp_path):

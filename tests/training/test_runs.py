@@ -311,10 +311,17 @@ def test_command_line_from_recipe_to_scores(corpus, tmp_path):
     trained = run(app, [*common, "--device", "cpu", "--bank", "memory"])
     assert trained.exit_code == 0, trained.output
     model = trained.stdout.strip().splitlines()[-1]
-    told = run(app, ["evaluate", model, "--corpus", str(corpus), "--json"])
+    folder = tmp_path / "run"
+    told = run(app, ["evaluate", str(folder), "--json"])  # on the run's own corpus
     assert told.exit_code == 0, told.output
     report = json.loads(told.stdout.strip().splitlines()[-1])
     assert report["split"] == "test"
-    table = run(app, ["evaluate", model, "--corpus", str(corpus), "--split", "valid"])
-    assert "| bass |" in table.stdout
-    assert "| drums |" not in table.stdout
+    assert report["model"]["core_minutes"] > 0
+    kept = folder / "report" / "test-pseudo-10x5"
+    assert {path.name for path in kept.iterdir()} == {"report.json", "report.md", "report.html"}
+    other = ["--corpus", str(corpus), "--split", "valid", "-o", str(tmp_path / "valid")]
+    lines = run(app, ["evaluate", model, *other])
+    assert "| bass |" in lines.stdout
+    assert "| drums |" not in lines.stdout
+    table = run(app, ["table", str(folder), str(tmp_path / "valid")])
+    assert table.stdout.count("### MES-Pseudo") == 2 + 1  # two splits never share a table; paper

@@ -1,7 +1,7 @@
 """The catalogue: what is known of a music collection, and the vectors of its segments.
 
 A catalogue is a folder: ``catalogue.json`` (format, model, fingerprint), ``lock`` (held by the one
-process that writes), and LanceDB tables:
+process that writes), and LanceDB tables, a set for each model:
 
 - **pieces**, a row per path: content hash, size, modification time, tags, duration;
 - **segments**, a row per segment of each *content*: start, level, a vector and a presence per part;
@@ -9,75 +9,54 @@ process that writes), and LanceDB tables:
 
 Conventions: a piece is known by its content. ``content`` is the hash of the file's bytes, and the
 ``id`` its first 12 hex digits. Two paths with equal content share one set of vectors, so that a
-moved or copied file is never embedded again. A piece is there once its row is there; segments are
-written before it, and those that no row names are removed by the next index.
+moved or copied file is never embedded again. A piece can be searched once its row counts its
+segments; these are written before it, and those that no row names are removed by the next index.
+
+Reading needs no lock and sees each commit whole. What is read is always of one model: if a rebuild
+switches in between, it is read again.
 """
 
-import fcntl
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import lancedb
 import pyarrow as pa
 
-from stemwise.audio import audio_files
 from stemwise.errors import CatalogueError, FingerprintError, UsageError
-from stemwise.library.indexing import IndexSummary, bring_up_to_date
-from stemwise.library.tables import SCHEMAS, Failure, Piece
-from stemwise.library.vectors import Vectors, load_vectors, scan
-from stemwise.models.checkpoint import Model, shipped_models
+from stemwise.library.collection import music_files
+from stemwise.library.indexing import IndexOptions, IndexSummary, Progress, bring_up_to_date
+from stemwise.library.metadata import FORMAT, Generation, Metadata, read_metadata, write_metadata
+from stemwise.library.pruning import under
+from stemwise.library.rebuilding import RebuildSummary, embed_again
+from stemwise.library.search import similar as similar_to
+from stemwise.library.status import Status, count
+from stemwise.library.store import Store, one_writer, remove_other_tables
+from stemwise.library.tables import Failure, Piece
+from stemwise.library.vectors import Vectors, load_vectors
+from stemwise.library.verification import Finding, check, mend
+from stemwise.models.checkpoint import Model, load_model
 
-__all__ = ["Catalogue", "Metadata", "Status"]
+__all__ = ["Catalogue"]
 
-FORMAT = 1
-_PATHS_PER_STATEMENT = 500
-_VERSIONS_KEPT = 16
-_VERSION_LIFE = timedelta(minutes=1)  # longer than a reader needs to load what it opened
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """What all vectors of a catalogue have in common."""
-
-    format: int
-    model: str  # a shipped model's name, or the path of a checkpoint
-    fingerprint: str
-    segment_seconds: float
-    created: str  # ISO 8601, UTC
+RETIRED_SECONDS = 5.0  # for searches that began before a rebuild switched
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Status:
-    """A catalogue in figures."""
-
-    path: Path
-    model: str
-    fingerprint: str
-    created: str
-    pieces: int
-    copies: int  # further paths of content counted already
-    missing: int
-    segments: int
-    hours: float
-    errors: int
-    size_bytes: int
+def _silent(done: int, total: int, hours: float) -> None:
+    """Say nothing of the progress."""
 
 
 class Catalogue:
     """A catalogue on disk; get one with `Catalogue.open`. Not to be used across a fork."""
 
-    def __init__(self, directory: Path, metadata: Metadata | None) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._metadata = metadata
-        self._database = lancedb.connect(directory / "tables")
+        self._store: Store | None = None
         self._vectors: Vectors | None = None
-        self._versions = (0, 0)
+        self._versions = ("", 0, 0)
 
     @classmethod
     def open(cls, path: Path | str, create: bool = False) -> "Catalogue":
@@ -88,117 +67,181 @@ class Catalogue:
                 format; or the folder cannot be made.
         """
         directory = Path(path).absolute()
-        file = directory / "catalogue.json"
         try:
-            metadata = Metadata(**json.loads(file.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            if not create:
-                raise CatalogueError(
-                    f"no catalogue in {directory}; make one with: stemwise index FOLDER"
-                ) from None
-            metadata = None
-        except (OSError, ValueError, TypeError) as error:
-            raise CatalogueError(f"{file} is damaged or cannot be read: {error}") from error
-        if metadata is not None and metadata.format != FORMAT:
-            raise CatalogueError(
-                f"{directory} has format {metadata.format}, but this version of Stemwise reads "
-                f"format {FORMAT}; index into another catalogue"
-            )
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
+            if create:
+                directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CatalogueError(f"{directory} cannot be made: {error.strerror}") from error
-        return cls(directory, metadata)
+        if read_metadata(directory) is None and not create:
+            raise CatalogueError(
+                f"no catalogue in {directory}; make one with: stemwise index FOLDER"
+            )
+        return cls(directory)
 
     @property
     def model_source(self) -> str | None:
         """What `load_model` takes for the catalogue's own model; None if nothing was indexed."""
-        return self._metadata.model if self._metadata else None
+        metadata = read_metadata(self.directory)
+        return metadata.model if metadata else None
 
     @property
     def metadata(self) -> Metadata:
-        """Model, fingerprint and format; `CatalogueError` if nothing was indexed yet."""
-        if self._metadata is None:
+        """Model, fingerprint and format, as they are now.
+
+        Raises:
+            CatalogueError: nothing was indexed yet, or ``catalogue.json`` is damaged.
+        """
+        metadata = read_metadata(self.directory)
+        if metadata is None:
             raise CatalogueError(
                 f"the catalogue in {self.directory} is empty; index a folder first"
             )
-        return self._metadata
+        return metadata
 
     def index(
         self,
-        paths: Iterable[Path | str],
-        model: Model,
+        paths: Path | str | Iterable[Path | str],
+        model: Model | None = None,
         jobs: int | None = None,
-        progress: Callable[[int, int], None] = lambda done, total: None,
+        progress: Progress = _silent,
         *,
         retry: bool = False,
-        model_source: str | None = None,
+        limit: int | None = None,
+        prune: bool = False,
+        prune_empty: bool = False,
+        exclude: Iterable[str] = (),
     ) -> IndexSummary:
         """Bring the catalogue up to date with the music files at and under `paths`.
 
         Files whose size and modification time are unchanged are not opened; of the others, those
         with known content are not decoded. A file that cannot be read is recorded and stops
-        nothing. What was done is committed every 64 files or 30 seconds, so a killed run loses
-        little and the next one goes on from there.
+        nothing. A killed run loses at most half a minute's work, and the next one goes on from
+        there.
 
         Args:
-            paths: files and folders, as `stemwise.audio.audio_files` takes them.
-            model: makes the vectors; must be the one that made those already stored.
+            paths: files and folders, as `stemwise.library.collection.music_files` takes them.
+            model: makes the vectors; must be the one that made those already stored. If None, the
+                catalogue's own is loaded, or the shipped one.
             jobs: files at a time; the number of cores if None.
-            progress: called with (files done, files in all).
+            progress: called with (files done, files in all, hours of music embedded).
             retry: try files that failed before, even if they did not change.
-            model_source: what `load_model` was given, noted in a new catalogue; the model's name if
-                None.
+            limit: open at most so many files; the others are left for the next index.
+            prune: forget pieces whose file has gone, with their vectors, but for those that
+                `stemwise.library.pruning` spares because their drive may not be mounted.
+            prune_empty: forget them too, and those of a folder in `paths` that is not there.
+            exclude: globs of files and folders to pass over.
 
         Raises:
             FingerprintError: the catalogue holds vectors of another model.
-            CatalogueError: another process is indexing.
+            BusyError: another process is indexing.
             UsageError: a path is neither a file nor a folder.
+            CatalogueError: the catalogue is damaged, or cannot be written.
         """
-        paths = list(paths)
-        files = audio_files(paths)
-        with self._writing():
-            self._claim(model, model_source or model.name)
-            return bring_up_to_date(self, paths, files, model, jobs, progress, retry)
+        if limit is not None and limit < 1:
+            raise UsageError(f"the limit must be 1 file or more, got {limit}")
+        given = [paths] if isinstance(paths, str | Path) else list(paths)
+        tops = [os.path.abspath(path) for path in given]
+        there = [top for top in tops if os.path.lexists(top)]
+        if len(there) < len(tops) and not prune_empty:
+            self._complain_of_missing(sorted(set(tops) - set(there)))
+        listing = music_files(there if prune_empty else given, exclude)
+        if model is None:
+            model = load_model(self.model_source or "compact")
+        options = IndexOptions(jobs, retry, limit, prune, prune_empty)
+        with one_writer(self.directory):
+            store = self._claim(model)
+            return bring_up_to_date(store, tops, listing, model, options, progress)
+
+    def rebuild(
+        self,
+        model: Model,
+        jobs: int | None = None,
+        progress: Progress = _silent,
+        *,
+        retry: bool = False,
+        limit: int | None = None,
+    ) -> RebuildSummary:
+        """Make all vectors again with another `model`, and use them once they are complete.
+
+        The old vectors stay in use, and can be added to, until then. A run that was stopped goes on
+        if it is called again with the same model; one with a third model is dropped. Arguments are
+        those of `index`.
+
+        Raises:
+            UsageError: the vectors are of this model already.
+            BusyError: another process is indexing.
+            CatalogueError: no known file is there; the catalogue is damaged or cannot be written.
+        """
+        with one_writer(self.directory):
+            metadata = self.metadata
+            if model.fingerprint == metadata.fingerprint:
+                raise UsageError(
+                    f"the catalogue in {self.directory} holds vectors of {model.name} (fingerprint "
+                    f"{model.fingerprint}) already; name another model with --model"
+                )
+            made = Generation(
+                model=model.source or model.name,
+                fingerprint=model.fingerprint,
+                segment_seconds=model.segment_seconds,
+            )
+            old = Store(self.directory, metadata.fingerprint)
+            new = Store(self.directory, made.fingerprint)
+            remove_other_tables(self.directory, (old.fingerprint, new.fingerprint))
+            new.create()
+            write_metadata(self.directory, metadata.model_copy(update={"rebuild": made}))
+
+            def switch() -> None:
+                live = metadata.model_dump() | made.model_dump() | {"rebuild": None}
+                write_metadata(self.directory, Metadata(**live))
+
+            options = IndexOptions(jobs, retry, limit)
+            summary = embed_again(old, new, model, options, progress, switch)
+            if summary.switched:
+                time.sleep(RETIRED_SECONDS)
+                remove_other_tables(self.directory, (new.fingerprint,))
+            return summary
 
     def check_fingerprint(self, model: Model) -> None:
         """Raise `FingerprintError` unless `model` made the vectors of this catalogue."""
-        if self.metadata.fingerprint != model.fingerprint:
+        metadata = self.metadata
+        if metadata.fingerprint != model.fingerprint:
             raise FingerprintError(
-                f"the catalogue in {self.directory} holds vectors of model {self.metadata.model} "
-                f"(fingerprint {self.metadata.fingerprint}), not of {model.name} (fingerprint "
-                f"{model.fingerprint}); use the first model, or index into another catalogue"
+                f"the catalogue in {self.directory} holds vectors of model {metadata.model} "
+                f"(fingerprint {metadata.fingerprint}), not of {model.name} (fingerprint "
+                f"{model.fingerprint}); use the first model, or make all vectors again with: "
+                "stemwise index --rebuild --model MODEL"
             )
 
     def pieces(self, *, missing: bool = False) -> list[Piece]:
-        """Return the pieces by path; those whose file has gone only if `missing`."""
-        return _pieces(self._table("pieces"), missing)
+        """Return the pieces that can be searched, by path; with `missing`, all that are known."""
+        known = self._reading(Store.pieces)
+        return known if missing else [piece for piece in known if piece.ready]
 
     def errors(self) -> list[Failure]:
         """Return the files that could not be read, by path."""
-        rows = self.read("errors", SCHEMAS["errors"].names).drop_columns("_rowid").to_pylist()
-        failures = [Failure(**{**row, "path": Path(row["path"])}) for row in rows]
-        return sorted(failures, key=lambda failure: failure.path)
+        return self._reading(Store.failures)
 
     def status(self) -> Status:
         """Return the catalogue in figures."""
-        pieces = self.pieces(missing=True)
-        there = {piece.content: piece for piece in pieces if not piece.missing}
-        missing = sum(piece.missing for piece in pieces)
-        files = (file for file in self.directory.rglob("*") if file.is_file())
-        return Status(
-            path=self.directory,
-            model=self.metadata.model,
-            fingerprint=self.metadata.fingerprint,
-            created=self.metadata.created,
-            pieces=len(there),
-            copies=len(pieces) - missing - len(there),
-            missing=missing,
-            segments=sum(piece.segments for piece in there.values()),
-            hours=sum(piece.duration_seconds for piece in there.values()) / 3600,
-            errors=len(self.errors()),
-            size_bytes=sum(file.stat().st_size for file in files),
-        )
+        return self._reading(lambda store: count(self.directory, self.metadata, store))
+
+    def verify(self, *, repair: bool = False) -> list[Finding]:
+        """Return what is wrong with the catalogue; nothing if all is well.
+
+        With `repair`, what is wrong is removed, and pieces that lose vectors by it wait for the
+        next index. The findings are still returned.
+
+        Raises:
+            BusyError: another process is indexing, and `repair` is true.
+        """
+        if not repair:
+            return self._reading(lambda store: check(store, self.metadata))
+        with one_writer(self.directory):
+            metadata = self.metadata
+            store = Store(self.directory, metadata.fingerprint)
+            findings = check(store, metadata)
+            mend(store, findings)
+            return findings
 
     def find(self, text: str) -> Piece:
         """Return the piece with the id or path `text`, or with `text` in its title alone.
@@ -225,86 +268,69 @@ class Catalogue:
                 )
         raise UsageError(f"no piece in the catalogue has the id, path or title {text!r}")
 
+    similar = similar_to
+
     def vectors(self) -> Vectors:
         """Return all vectors, ready for search; kept in memory until the catalogue changes."""
-        pieces, segments = self._table("pieces"), self._table("segments")
-        versions = (pieces.version, segments.version)
+        return self._reading(self._load)
+
+    def read(self, kind: str, columns: Sequence[str]) -> pa.Table:
+        """Return whole columns of "pieces", "segments" or "errors", as they are now."""
+        return self._reading(lambda store: store.read(kind, columns))
+
+    def _load(self, store: Store) -> Vectors:
+        """Return the vectors in `store`: pieces and segments as they were at one moment."""
+        held = store.snapshot()
+        pieces, segments = held.table("pieces"), held.table("segments")
+        versions = (store.fingerprint, pieces.version, segments.version)
         if self._vectors is None or self._versions != versions:
-            self._vectors = load_vectors(_pieces(pieces, missing=False), segments)
+            ready = [piece for piece in held.pieces() if piece.ready]
+            self._vectors = load_vectors(ready, segments)
             self._versions = versions
         return self._vectors
 
-    def read(self, table: str, columns: Sequence[str]) -> pa.Table:
-        """Return whole columns of the table "pieces", "segments" or "errors", as they are now."""
-        return scan(self._table(table), columns)
-
-    def put(self, table: str, rows: pa.Table) -> None:
-        """Add `rows` to "segments"; in the other tables, replace the rows with equal paths."""
-        if not rows.num_rows:
-            return
-        if table == "segments":
-            self._table(table).add(rows)
-        else:
-            merge = self._table(table).merge_insert("path")
-            merge.when_matched_update_all().when_not_matched_insert_all().execute(rows)
-
-    def drop(self, table: str, column: str, values: Iterable[str]) -> None:
-        """Delete the rows of `table` whose `column` is one of `values`."""
-        ordered = sorted(values)
-        for start in range(0, len(ordered), _PATHS_PER_STATEMENT):
-            some = ordered[start : start + _PATHS_PER_STATEMENT]
-            literals = ", ".join("'" + value.replace("'", "''") + "'" for value in some)
-            self._table(table).delete(f"{column} IN ({literals})")
-
-    def tidy(self) -> None:
-        """Merge small files and forget old versions, if many have piled up."""
-        for name in SCHEMAS:
-            table = self._table(name)
-            if len(table.list_versions()) > _VERSIONS_KEPT:
-                table.optimize(cleanup_older_than=_VERSION_LIFE, delete_unverified=True)
-
-    def _table(self, name: str) -> Any:
-        """Return a handle on the newest version of a table."""
-        self.metadata  # noqa: B018 - an empty catalogue says so here
-        try:
-            return self._database.open_table(name)
-        except (ValueError, RuntimeError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise CatalogueError(
-                f"the catalogue in {self.directory} is damaged: table {name}: {reason}"
-            ) from error
-
-    def _claim(self, model: Model, source: str) -> None:
-        """Make a new catalogue `model`'s own; check that an old one is."""
-        if self._metadata is not None:
-            self.check_fingerprint(model)
-            return
-        for name, schema in SCHEMAS.items():
-            self._database.create_table(name, schema=schema, exist_ok=True)
-        source = source if source in shipped_models() else os.path.abspath(source)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        metadata = Metadata(FORMAT, source, model.fingerprint, model.segment_seconds, now)
-        partial = self.directory / "catalogue.json.partial"
-        partial.write_text(json.dumps(vars(metadata), indent=1) + "\n", encoding="utf-8")
-        partial.replace(self.directory / "catalogue.json")
-        self._metadata = metadata
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Hold the lock of the one writer; the system frees it if the process dies."""
-        with (self.directory / "lock").open("a+") as file:
+    def _reading(self, read: Callable[[Store], T]) -> T:
+        """Return what `read` makes of the live tables; again if a rebuild switched meanwhile."""
+        while True:
+            fingerprint = self.metadata.fingerprint
+            if self._store is None or self._store.fingerprint != fingerprint:
+                self._store = Store(self.directory, fingerprint)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise CatalogueError(
-                    f"the catalogue in {self.directory} is being indexed by another process; "
-                    "wait until it is done"
-                ) from None
-            yield
+                return read(self._store)
+            except CatalogueError:
+                if self.metadata.fingerprint == fingerprint:
+                    raise
 
+    def _claim(self, model: Model) -> Store:
+        """Make a new catalogue `model`'s own, check that an old one is; return its tables."""
+        metadata = read_metadata(self.directory)
+        if metadata is not None:
+            self.check_fingerprint(model)
+        store = Store(self.directory, model.fingerprint)
+        again = metadata.rebuild if metadata else None
+        remove_other_tables(
+            self.directory, [model.fingerprint, *([again.fingerprint] if again else [])]
+        )
+        if metadata is None:
+            store.create()
+            metadata = Metadata(
+                format=FORMAT,
+                model=model.source or model.name,
+                fingerprint=model.fingerprint,
+                segment_seconds=model.segment_seconds,
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+            write_metadata(self.directory, metadata)
+        elif model.source not in (None, metadata.model):  # its file has moved
+            write_metadata(self.directory, metadata.model_copy(update={"model": model.source}))
+        return store
 
-def _pieces(table: Any, missing: bool) -> list[Piece]:
-    rows = scan(table, SCHEMAS["pieces"].names).drop_columns("_rowid").to_pylist()
-    pieces = [Piece(**{**row, "path": Path(row["path"])}) for row in rows]
-    wanted = (piece for piece in pieces if missing or not piece.missing)
-    return sorted(wanted, key=lambda piece: piece.path)
+    def _complain_of_missing(self, tops: Sequence[str]) -> None:
+        """Raise `UsageError` if pieces are known under `tops`, which are not there."""
+        known = [] if self.model_source is None else self._reading(Store.pieces)
+        for top in tops:
+            if lost := sum(under(str(piece.path), [top]) for piece in known):
+                raise UsageError(
+                    f"{top} is not there, but {lost} known pieces lie in it; is its drive mounted? "
+                    "Nothing was changed; to forget them, add --prune-empty"
+                )

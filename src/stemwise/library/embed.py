@@ -14,19 +14,21 @@ So neither the neighbours in a batch nor the number of threads or jobs change a 
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stemwise.audio import RANGE_THRESHOLD, audio_files, cut, level_db, stream
+from stemwise.audio import RANGE_THRESHOLD, cut, level_db, open_file, stream
 from stemwise.errors import AudioError, ModelError, StemwiseError, UsageError
+from stemwise.library.collection import music_files
 from stemwise.models.checkpoint import Model
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS
 
@@ -64,6 +66,7 @@ class FileFailure:
 
     path: Path
     reason: str
+    unread: bool = False  # its bytes could not be read: nothing is known of what it holds now
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,20 @@ class FileMatch:
     content: str
 
 
+FileResult = FileEmbedding | FileMatch | FileFailure
+
+
+class _StoppedError(Exception):
+    """Nobody waits for the result any more."""
+
+
 def content_hash(path: Path | str) -> str:
     """Return the hash of the bytes of `path`: 32 hex digits. `AudioError` if it cannot be read."""
-    try:
-        with Path(path).open("rb") as file:
+    with open_file(path) as file:
+        try:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError as error:
-        raise AudioError(f"{path} cannot be opened: {error.strerror}") from error
+        except OSError as error:
+            raise AudioError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def embed_file(path: Path | str, model: Model) -> FileEmbedding:
@@ -93,7 +103,7 @@ def embed_file(path: Path | str, model: Model) -> FileEmbedding:
         ModelError: the model's blocks are not of length 1.
     """
     with _one_thread():
-        return _embed(Path(path), content_hash(path), model)
+        return _embed(Path(path), content_hash(path), model, Event())
 
 
 def embed_files(
@@ -101,33 +111,47 @@ def embed_files(
     model: Model,
     jobs: int | None = None,
     known: Container[str] = frozenset(),
-) -> Iterator[FileEmbedding | FileMatch | FileFailure]:
-    """Embed many files side by side; yield one result per path, in the order of `paths`.
+    *,
+    in_order: bool = True,
+) -> Generator[FileEmbedding | FileMatch | FileFailure, None, None]:
+    """Embed many files side by side; yield one result per path.
 
     Args:
         paths: the files.
         model: used by all workers at once.
         jobs: files at a time; the number of cores if None.
         known: content hashes that need no vectors: such a file gives a `FileMatch`.
+        in_order: yield in the order of `paths`; else whatever is done first, so that no core waits
+            behind a long file.
 
     A file that fails gives a `FileFailure` and stops nothing. At most 16 results per job wait for
-    the caller, so memory stays bounded.
+    the caller, so memory stays bounded. Closing the iterator stops the workers within a segment.
     """
     jobs = jobs or len(os.sched_getaffinity(0))
     threads = torch.get_num_threads()
-    waiting: deque[Future[FileEmbedding | FileMatch | FileFailure]] = deque()
+    waiting: deque[Future[FileResult]] = deque()
+    stop = Event()
     pool = ThreadPoolExecutor(jobs, "embed", initializer=torch.set_num_threads, initargs=(1,))
     try:
         for path in paths:
-            waiting.append(pool.submit(_embed_or_fail, path, model, known))
+            waiting.append(pool.submit(_embed_or_fail, path, model, known, stop))
             if len(waiting) > _FILES_AHEAD_PER_JOB * jobs:
-                yield waiting.popleft().result()
+                yield _next(waiting, in_order).result()
         while waiting:
-            yield waiting.popleft().result()
+            yield _next(waiting, in_order).result()
     finally:
+        stop.set()
         pool.shutdown(cancel_futures=True)
         # The workers' setting is their own, but it is also what threads started later begin with.
         torch.set_num_threads(threads)
+
+
+def _next(waiting: "deque[Future[FileResult]]", in_order: bool) -> "Future[FileResult]":
+    """Take one out of `waiting`: the first, or the first that is done."""
+    if not in_order:
+        wait(waiting, return_when=FIRST_COMPLETED)
+        waiting.rotate(-next(k for k, future in enumerate(waiting) if future.done()))
+    return waiting.popleft()
 
 
 def embed_to_archive(
@@ -143,7 +167,7 @@ def embed_to_archive(
         UsageError: a path is neither a file nor a folder, or there is no music file.
         AudioError: every file failed; no archive is written.
     """
-    files = audio_files(paths)
+    files = music_files(paths).files
     if not files:
         raise UsageError(f"no music file in {', '.join(map(str, paths))}")
     embeddings, failures = [], []
@@ -202,21 +226,37 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _embed_or_fail(
-    path: Path, model: Model, known: Container[str]
-) -> FileEmbedding | FileMatch | FileFailure:
+def _embed_or_fail(path: Path, model: Model, known: Container[str], stop: Event) -> FileResult:
     try:
+        before = _state(path)
         content = content_hash(path)
-        return FileMatch(path, content) if content in known else _embed(path, content, model)
+    except AudioError as error:
+        return FileFailure(path, str(error), unread=True)
+    try:
+        if content in known:
+            return FileMatch(path, content)
+        found = _embed(path, content, model, stop)
+        if _state(path) != before:
+            raise AudioError(f"{path} changed while it was read; the next index reads it again")
     except AudioError as error:
         return FileFailure(path, str(error))
-    except StemwiseError:
+    except (StemwiseError, _StoppedError):
         raise
     except Exception as error:  # one odd file must not stop the others: record it
         return FileFailure(path, f"{path} failed unexpectedly: {type(error).__name__}: {error}")
+    return found
 
 
-def _embed(path: Path, content: str, model: Model) -> FileEmbedding:
+def _state(path: Path) -> tuple[int, int] | None:
+    """Return size and modification time; None if the file has gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _embed(path: Path, content: str, model: Model, stop: Event) -> FileEmbedding:
     lengths: list[int] = []
 
     def blocks() -> Iterator[NDArray[np.float32]]:
@@ -228,7 +268,14 @@ def _embed(path: Path, content: str, model: Model) -> FileEmbedding:
     for start_seconds, wave in cut(
         blocks(), model.sample_rate_hz, model.segment_seconds, name=str(path)
     ):
+        if stop.is_set():
+            raise _StoppedError
         embedding, presence = _describe(wave, model)
+        if not (np.isfinite(embedding).all() and np.isfinite(presence).all()):
+            raise AudioError(
+                f"{path} gives vectors that are not finite near {start_seconds:.0f} s: its samples "
+                "are too extreme; export it again"
+            )
         starts.append(start_seconds)
         levels.append(level_db(wave))
         embeddings.append(embedding)
@@ -262,7 +309,7 @@ def _describe(
     embedding, presence = model.describe(mixture)
     vectors: NDArray[np.float32] = embedding[0].cpu().numpy()
     lengths = np.linalg.norm(vectors, axis=-1)
-    if np.abs(lengths - 1).max() > UNIT_TOLERANCE:
+    if np.abs(lengths - 1).max() > UNIT_TOLERANCE:  # not so if a length is no number
         span = f"{lengths.min():.3g} to {lengths.max():.3g}"
         raise ModelError(
             f"model {model.name} gives blocks of length {span}; search needs length 1: "

@@ -1,12 +1,16 @@
-"""Bring a catalogue up to date with a collection of files, losing little if it is killed.
+"""Bring the tables of one model up to date with a collection of files, losing little if killed.
 
 Steps:
 
 1. Remove segments that no piece names (a run was killed between two writes).
-2. List the files; those with known size and modification time are done.
+2. Of the files listed, those with known size and modification time are done. The new ones are noted
+   in one commit as pieces that wait, so that what is known adds up to what was found from now on.
 3. Hash the rest; embed those with unknown content; collect rows.
-4. Every 64 files or 30 seconds write: segments, then pieces, then what has become untrue.
-5. Mark pieces whose file has gone; remove segments that no piece names any more.
+4. Every 256 files, 16,384 segments or 30 seconds write: segments, then errors, then pieces. So a
+   piece that is there has all its segments, and what is lost by a kill is half a minute's work.
+5. Mark pieces whose file has gone, or forget them; remove segments that no piece names any more.
+
+A path may for a moment be both a piece and an error; the next run then opens the file again.
 """
 
 import os
@@ -14,37 +18,50 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from stemwise.library.collection import Listing
 from stemwise.library.embed import FileEmbedding, FileFailure, FileMatch, embed_files
-from stemwise.library.tables import SCHEMAS, Failure, Piece
+from stemwise.library.pruning import forgettable, under
+from stemwise.library.store import Store
+from stemwise.library.tables import Failure, Piece, as_row, schema
 from stemwise.library.tags import read_tags
 from stemwise.models.checkpoint import Model
 from stemwise.parts import PARTS
 
-if TYPE_CHECKING:
-    from stemwise.library.catalogue import Catalogue
+__all__ = ["IndexOptions", "IndexSummary", "Progress", "bring_up_to_date"]
 
-__all__ = ["IndexSummary", "bring_up_to_date"]
-
-FILES_PER_COMMIT = 64
+FILES_PER_COMMIT = 256
+SEGMENTS_PER_COMMIT = 16384  # 23 MB
 SECONDS_PER_COMMIT = 30.0
+COMMITS_PER_TIDYING = 128  # each rewrites up to a million segments
+_COUNTS = ("added", "updated", "moved", "unchanged", "failed", "vanished")
+_NEVER = -1  # a modification time that no file has
+
+Progress = Callable[[int, int, float], None]
+"""Called with files done, files in all, and the hours of music that were embedded."""
 
 
 @dataclass(frozen=True)
 class IndexSummary:
-    """What an index did; found = added + updated + unchanged + moved + failed."""
+    """What an index did; found = added + updated + moved + unchanged + failed + vanished + left."""
 
-    found: int
+    found: int  # music files
     added: int
-    updated: int
-    unchanged: int
+    updated: int  # the file holds something else now, or its vectors were to be made again
     moved: int
+    unchanged: int
     failed: int
-    missing: int  # pieces under the same folders whose file has gone
+    vanished: int  # found, but gone when they were to be read
+    left: int  # for the next index, because of the limit
+    missing: int  # known pieces under the same folders, kept, whose file is not among those found
+    forgotten: int  # known pieces whose file was not among those found
+    spared: tuple[Path, ...]  # folders whose missing pieces were kept, though they were to go
+    passed_over: tuple[str, ...]  # what is no file to index, though it looks like one, and why
+    hours: float  # of music embedded
     seconds: float
 
 
@@ -53,37 +70,47 @@ class _Batch:
     """Rows that wait to be written."""
 
     segments: list[FileEmbedding] = field(default_factory=list)
-    pieces: list[dict[str, Any]] = field(default_factory=list)
-    errors: list[dict[str, Any]] = field(default_factory=list)
+    pieces: dict[str, dict[str, Any]] = field(default_factory=dict)  # by path
+    errors: dict[str, dict[str, Any]] = field(default_factory=dict)  # by path
     stale_pieces: set[str] = field(default_factory=set)
     stale_errors: set[str] = field(default_factory=set)
+
+    def full(self) -> bool:
+        """Tell whether this is enough for one commit."""
+        segments = sum(len(file.start_seconds) for file in self.segments)
+        files = len(self.pieces) + len(self.errors)
+        return files >= FILES_PER_COMMIT or segments >= SEGMENTS_PER_COMMIT
 
 
 class _Run:
     """The state of one index: what is known, what has changed, what waits to be written."""
 
-    def __init__(self, catalogue: "Catalogue", retry: bool) -> None:
-        self.catalogue = catalogue
+    def __init__(self, store: Store, retry: bool) -> None:
+        self.store = store
         self.retry = retry
-        self.pieces = {str(piece.path): piece for piece in catalogue.pieces(missing=True)}
-        self.errors = {str(failure.path): failure for failure in catalogue.errors()}
+        self.pieces = {str(piece.path): piece for piece in store.pieces()}
+        self.errors = {str(failure.path): failure for failure in store.failures()}
         # per stored content, what a piece's row says of it
-        self.contents = {p.content: (p.duration_seconds, p.segments) for p in self.pieces.values()}
+        self.contents = {
+            p.content: (p.duration_seconds, p.segments) for p in self.pieces.values() if p.segments
+        }
         self.places: dict[str, set[str]] = {}
         for name, piece in self.pieces.items():
             self.places.setdefault(piece.content, set()).add(name)
-        self.counts = dict.fromkeys(("added", "updated", "unchanged", "moved", "failed"), 0)
+        self.counts = dict.fromkeys(_COUNTS, 0)
         self.stats: dict[str, os.stat_result] = {}
-        self.gone: set[str] = set()
+        self.gone: set[str] = set()  # not found
+        self.vanished: set[str] = set()  # found, but gone since
         self.batch = _Batch()
         self.written = time.monotonic()
+        self.commits = 0
+        self.hours = 0.0
 
-    def look(self, paths: Sequence[Path | str], files: Sequence[Path]) -> None:
-        """Note what was known at and under `paths`, and is not among `files`, which are there."""
+    def look(self, tops: Sequence[str], files: Sequence[Path]) -> None:
+        """Note what was known at and under `tops`, and is not among `files`, which are there."""
         names = {_text(path) for path in files}
-        tops = [os.path.abspath(path) for path in paths]
-        self.gone = {name for name in self.pieces if name not in names and _under(name, tops)}
-        lost = {name for name in self.errors if name not in names and _under(name, tops)}
+        self.gone = {name for name in self.pieces if name not in names and under(name, tops)}
+        lost = {name for name in self.errors if name not in names and under(name, tops)}
         self.batch.stale_errors |= lost
 
     def pending(self, files: Sequence[Path]) -> Iterator[Path]:
@@ -95,49 +122,76 @@ class _Run:
             except OSError:
                 stat = os.stat_result((0,) * 10)  # gone or locked away: reading it says which
             self.stats[name] = stat
-            if name != str(path):
-                self.fail(name, f"{name} has a name that is not valid Unicode; rename it")
-            elif _same(self.pieces.get(name), stat):
-                self.counts["unchanged"] += 1
-                if self.pieces[name].missing:
-                    self.batch.pieces.append({**_row(self.pieces[name]), "missing": False})
-            elif not self.retry and _same(self.errors.get(name), stat):
+            piece, failure = self.pieces.get(name), self.errors.get(name)
+            if not self.retry and piece is None and _same(failure, stat):
                 self.counts["failed"] += 1
+            elif name != str(path):
+                self.fail(name, f"{name} has a name that is not valid Unicode; rename it")
+            elif failure is None and piece is not None and piece.segments and _same(piece, stat):
+                self.counts["unchanged"] += 1
+                if piece.missing:
+                    self.batch.pieces[name] = as_row(piece) | {"missing": False}
             else:
                 yield path
+
+    def announce(self, waiting: Sequence[Path]) -> None:
+        """Write rows for those of the files in `waiting` that were never seen before."""
+        new = [name for path in waiting if (name := str(path)) not in self.pieces]
+        rows = {name: self.waiting_row(name) for name in new if name not in self.errors}
+        if rows:
+            self.batch.pieces |= rows
+            self.write()
+            for name, row in rows.items():
+                self.pieces[name] = Piece(**{**row, "path": Path(name)})
+
+    def waiting_row(self, name: str) -> dict[str, Any]:
+        """Return the row of a file that is there and was not read yet."""
+        nothing = {"content": "", "segments": 0, "duration_seconds": 0.0, "missing": False}
+        texts = dict.fromkeys(("title", "artist", "album", "genre"), "")
+        row = {"path": name, "year": None, "bpm": None} | nothing | texts
+        return row | {"size_bytes": self.stats[name].st_size, "mtime_ns": _NEVER}
 
     def take(self, result: FileEmbedding | FileMatch | FileFailure) -> None:
         """Note the result of one file, and write if enough has come together."""
         name = str(result.path)
-        if isinstance(result, FileFailure):
-            self.fail(name, result.reason)
-        else:
-            if isinstance(result, FileEmbedding) and result.content not in self.contents:
-                self.batch.segments.append(result)
-                self.contents[result.content] = (
-                    result.duration_seconds,
-                    len(result.start_seconds),
-                )
+        if not isinstance(result, FileFailure):
+            if isinstance(result, FileEmbedding):
+                self.hours += result.duration_seconds / 3600
+                if result.content not in self.contents:
+                    self.batch.segments.append(result)
+                    self.contents[result.content] = (
+                        result.duration_seconds,
+                        len(result.start_seconds),
+                    )
             self.keep(name, result.content)
+        elif os.path.lexists(name):
+            self.fail(name, result.reason, unread=result.unread)
+        else:
+            self.vanish(name)
         late = time.monotonic() - self.written > SECONDS_PER_COMMIT
-        if late or len(self.batch.pieces) + len(self.batch.errors) >= FILES_PER_COMMIT:
+        if late or self.batch.full():
             self.write()
 
     def keep(self, name: str, content: str) -> None:
         """Note that the file `name` holds `content`."""
         old = self.pieces.get(name)
+        if old is not None and not old.content:
+            old = None  # it was only known to be there
         before = self.moved_from(content) if old is None else None
         if old is not None:
-            self.counts["unchanged" if old.content == content else "updated"] += 1
+            same = old.content == content and old.segments > 0
+            self.counts["unchanged" if same else "updated"] += 1
         elif before is not None:
             self.counts["moved"] += 1
             self.batch.stale_pieces.add(before)
             self.gone.discard(before)
+            self.vanished.discard(before)
             self.places[content].remove(before)
+            del self.pieces[before]
         else:
             self.counts["added"] += 1
         duration_seconds, segments = self.contents[content]
-        row = {
+        row: dict[str, Any] = {
             "path": name,
             "content": content,
             "size_bytes": self.stats[name].st_size,
@@ -146,19 +200,35 @@ class _Run:
             "segments": segments,
             "missing": False,
         }
-        self.batch.pieces.append(row | vars(read_tags(Path(name))))
+        row |= vars(read_tags(Path(name)))
+        self.batch.pieces[name] = row
+        self.pieces[name] = Piece(**{**row, "path": Path(name)})
+        self.places.setdefault(content, set()).add(name)
         if name in self.errors:
             self.batch.stale_errors.add(name)
 
-    def fail(self, name: str, reason: str) -> None:
-        """Note that the file `name` cannot be used."""
-        stat = self.stats[name]
+    def fail(self, name: str, reason: str, unread: bool = False) -> None:
+        """Note that the file `name` cannot be used; keep its vectors if it could not be read."""
+        stat, piece = self.stats[name], self.pieces.get(name)
         self.counts["failed"] += 1
         clean = reason.encode("utf-8", "backslashreplace").decode()
-        row = {"path": name, "reason": clean}
-        self.batch.errors.append(row | {"size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns})
-        if name in self.pieces:
+        mtime_ns = _NEVER if unread else stat.st_mtime_ns  # a file that is locked is tried again
+        row = {"path": name, "reason": clean, "size_bytes": stat.st_size, "mtime_ns": mtime_ns}
+        if name not in self.errors or row != as_row(self.errors[name]):
+            self.batch.errors[name] = row
+        if piece is not None and unread and piece.segments:
+            self.batch.pieces[name] = as_row(piece) | {"missing": True}
+        elif piece is not None:
             self.batch.stale_pieces.add(name)
+            del self.pieces[name]
+
+    def vanish(self, name: str) -> None:
+        """Note that the file `name` has gone since it was found."""
+        self.counts["vanished"] += 1
+        if name in self.pieces:
+            self.vanished.add(name)
+        if name in self.errors:
+            self.batch.stale_errors.add(name)
 
     def moved_from(self, content: str) -> str | None:
         """Return the first path that held `content` and no longer exists."""
@@ -169,84 +239,114 @@ class _Run:
 
     def write(self) -> None:
         """Commit what waits. Segments first: a piece whose row is there has all its vectors."""
-        from_lists = pa.Table.from_pylist
-        self.catalogue.put("segments", _segment_rows(self.batch.segments))
-        self.catalogue.put("pieces", from_lists(self.batch.pieces, SCHEMAS["pieces"]))
-        self.catalogue.put("errors", from_lists(self.batch.errors, SCHEMAS["errors"]))
-        self.catalogue.drop("pieces", "path", self.batch.stale_pieces)
-        self.catalogue.drop("errors", "path", self.batch.stale_errors)
-        self.batch = _Batch()
+        batch, self.batch = self.batch, _Batch()  # so that an interrupt never writes it twice
+        self.store.append("segments", _segment_rows(batch.segments, self.store.fingerprint))
+        self.store.put("errors", list(batch.errors.values()))
+        self.store.put("pieces", list(batch.pieces.values()), forget=batch.stale_pieces)
+        self.store.drop("errors", "path", batch.stale_errors)
+        self.commits += 1
+        if self.commits % COMMITS_PER_TIDYING == 0:
+            self.store.tidy()
         self.written = time.monotonic()
 
-    def finish(self) -> None:
-        """Write what is left, mark what has gone, and clean up."""
-        gone = (self.pieces[name] for name in sorted(self.gone))
-        self.batch.pieces += [{**_row(p), "missing": True} for p in gone if not p.missing]
+    def finish(self, forget: set[str]) -> None:
+        """Write what is left, `forget` pieces, mark those that have gone, and clean up."""
+        for name in self.gone | self.vanished:
+            piece = self.pieces[name]
+            if name in forget or not piece.content:
+                self.batch.stale_pieces.add(name)
+                self.batch.pieces.pop(name, None)
+            elif not piece.missing:
+                self.batch.pieces[name] = as_row(piece) | {"missing": True}
+        for name in self.pieces.keys() - self.batch.stale_pieces:
+            piece = self.pieces[name]
+            if not piece.segments and (known := self.contents.get(piece.content)):
+                row = self.batch.pieces.get(name, as_row(piece))  # a copy of it was embedded now
+                self.batch.pieces[name] = row | {"duration_seconds": known[0], "segments": known[1]}
         self.write()
-        remove_orphans(self.catalogue)
-        self.catalogue.tidy()
+        self.store.remove_orphans()
+        self.store.tidy()
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """How an index goes about its work."""
+
+    jobs: int | None = None  # files at a time; the number of cores if None
+    retry: bool = False  # try files that failed before, even if they did not change
+    limit: int | None = None  # files to open at most
+    prune: bool = False  # forget pieces whose file has gone, but for those that `pruning` spares
+    prune_empty: bool = False  # forget also those of empty and vanished folders
 
 
 def bring_up_to_date(
-    catalogue: "Catalogue",
-    paths: Sequence[Path | str],
-    files: Sequence[Path],
+    store: Store,
+    tops: Sequence[str],
+    listing: Listing,
     model: Model,
-    jobs: int | None,
-    progress: Callable[[int, int], None],
-    retry: bool,
+    options: IndexOptions,
+    progress: Progress,
 ) -> IndexSummary:
-    """Do what `Catalogue.index` says for the `files` under `paths`; the caller has the lock."""
+    """Make `store` agree with `listing`, what is under `tops`; the caller has the lock.
+
+    What was known under `tops` and is not among the files of `listing` has gone.
+    """
     began = time.monotonic()
-    remove_orphans(catalogue)
-    run = _Run(catalogue, retry)
-    run.look(paths, files)
+    files = listing.files
+    store.remove_orphans()
+    run = _Run(store, options.retry)
+    run.look(tops, files)
     waiting = list(run.pending(files))
-    done = len(files) - len(waiting)
-    progress(done, len(files))
+    run.announce(waiting)
+    now = waiting[: options.limit]
+    done, total = len(files) - len(waiting), len(files) - len(waiting) + len(now)
+    progress(done, total, run.hours)
+    results = embed_files(now, model, options.jobs, known=run.contents, in_order=False)
     try:
-        for result in embed_files(waiting, model, jobs, known=run.contents):
+        for result in results:
             run.take(result)
             done += 1
-            progress(done, len(files))
+            progress(done, total, run.hours)
     except KeyboardInterrupt:
+        results.close()
         run.write()
         raise
-    run.finish()
-    seconds = time.monotonic() - began
-    return IndexSummary(len(files), **run.counts, missing=len(run.gone), seconds=seconds)
-
-
-def remove_orphans(catalogue: "Catalogue") -> None:
-    """Remove the segments that no piece names."""
-    named = set(catalogue.read("pieces", ["content"])["content"].to_pylist())
-    stored = set(catalogue.read("segments", ["content"])["content"].unique().to_pylist())
-    catalogue.drop("segments", "content", stored - named)
-
-
-def _segment_rows(files: list[FileEmbedding]) -> pa.Table:
-    """Return the segments of `files` as rows."""
-    columns: dict[str, pa.Array] = {
-        "content": pa.array(
-            [file.content for file in files for _ in file.start_seconds], pa.string()
+    forget: set[str] = set()
+    spared: tuple[Path, ...] = ()
+    if options.prune or options.prune_empty:
+        forget, spared = forgettable(
+            run.gone, tops, files, listing.unseen, even_if_empty=options.prune_empty
         )
-    }
-    schema = SCHEMAS["segments"]
+    known = {name for name in run.gone | run.vanished if run.pieces[name].content}
+    run.finish(forget)
+    return IndexSummary(
+        found=len(files),
+        **run.counts,
+        left=len(waiting) - len(now),
+        missing=len(known - forget),
+        forgotten=len(known & forget),
+        spared=spared,
+        passed_over=tuple(map(str, listing.passed_over)),
+        hours=run.hours,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _segment_rows(files: list[FileEmbedding], fingerprint: str) -> pa.Table:
+    """Return the segments of `files` as rows."""
+    wanted = schema("segments", fingerprint)
     if not files:
-        return schema.empty_table()
+        return wanted.empty_table()
+    contents = [file.content for file in files for _ in file.start_seconds]
+    columns = {"content": pa.array(contents, pa.string())}
     columns["start_seconds"] = pa.array(np.concatenate([file.start_seconds for file in files]))
     columns["level_db"] = pa.array(np.concatenate([file.level_db for file in files]))
-    embeddings = np.concatenate([file.embeddings for file in files])
-    presence = np.concatenate([file.presence for file in files])
     for i, part in enumerate(PARTS):
-        flat = pa.array(np.ascontiguousarray(embeddings[:, i]).reshape(-1))
-        columns[part] = pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[-1])
-        columns[f"presence_{part}"] = pa.array(np.ascontiguousarray(presence[:, i]))
-    return pa.table(columns, schema=schema)
-
-
-def _row(piece: Piece) -> dict[str, Any]:
-    return {**vars(piece), "path": str(piece.path)}
+        block = np.concatenate([file.embeddings[:, i] for file in files]).astype(np.float16)
+        columns[part] = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), block.shape[-1])
+        presence = np.concatenate([file.presence[:, i] for file in files])
+        columns[f"presence_{part}"] = pa.array(presence)
+    return pa.table(columns, schema=wanted)
 
 
 def _same(known: Piece | Failure | None, stat: os.stat_result) -> bool:
@@ -261,7 +361,3 @@ def _same(known: Piece | Failure | None, stat: os.stat_result) -> bool:
 def _text(path: Path) -> str:
     """Return `path` as valid Unicode; bytes that are none of it are written as escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _under(name: str, tops: list[str]) -> bool:
-    return any(name == top or name.startswith(top.rstrip(os.sep) + os.sep) for top in tops)

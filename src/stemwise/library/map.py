@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stemwise.layout import place
 from stemwise.library.catalogue import Catalogue
 from stemwise.library.tables import Piece
-from stemwise.parts import BLOCK_DIMENSIONS, index
+from stemwise.parts import index
 
 __all__ = ["map_coordinates", "mean_vectors"]
 
@@ -29,11 +29,5 @@ def mean_vectors(catalogue: Catalogue, part: str) -> tuple[list[Piece], NDArray[
     """Return the pieces in which `part` sounds and the mean (P, 128) of its vectors in each."""
     i = index(part)
     vectors = catalogue.vectors()
-    pieces, means = [], []
-    for k, piece in enumerate(vectors.pieces):
-        rows = vectors.rows(k)
-        sounding = vectors.sounding[rows, i]
-        if sounding.any():
-            pieces.append(piece)
-            means.append(vectors.block(i)[rows][sounding].mean(axis=0, dtype=np.float64))
-    return pieces, np.array(means).reshape(-1, BLOCK_DIMENSIONS)
+    there = np.flatnonzero(vectors.counts(i))
+    return [vectors.pieces[k] for k in there], vectors.means(i)[there].astype(np.float64)

@@ -1,335 +1,366 @@
-"""Pieces and passages alike in chosen parts: exact, by brute force, with the reason for each match.
+"""Pieces and passages alike in chosen parts, with the reason for each match.
 
-Definition, for weights w_p of the parts, segments s of the query and t of a candidate, unit vectors
-q and x:
+Definition. `stemwise.library.distances` defines D_e(c), the distance of piece c from one example e,
+over its weights w_p. With W_e = Σ_p w_p over the parts that sound in e, and W the sum of W_e over
+the examples to come near to, pieces are ordered by
 
-    d_p(s, t) = ‖q_sp − x_tp‖², 0..4, if part p sounds in t; else 4, as far as can be
-    D(s, t)   = Σ_p w_p d_p(s, t) / Σ_p w_p   over the parts with w_p > 0 that sound in s
-    piece     = mean over s of min_t D(s, t)
+    D(c) = Σ_e⁺ (W_e / W) D_e(c) + Σ_e⁻ (W_e / W) max(0, M_e − D_e(c))
 
-A part sounds in a segment if its presence is at least `PRESENCE_THRESHOLD`. So a part that is
-silent in the candidate never counts as a match, one that is silent in s is not asked for, a segment
-s in which no wanted part sounds is passed over, and a piece in which none sounds is left out. The
-best t of each s is its passage. Similarity is 1 − D/4, in 0..1: it orders matches, but it is not
-calibrated; unrelated music does not score 0.
+The first sum goes over the examples to come near to: a weighted mean, in which each example chooses
+its own passages. The second goes over those to move away from: only pieces nearer to e than M_e,
+the median of unrelated pieces, are put back, and the nearer the more; being still farther is no
+merit. So without such an example, or with weight 0, nothing changes, and a piece's place never
+improves when it comes nearer to one.
 
-The query's own content is never among the matches; paths with equal content make one match. Equal
-distances (to a millionth) are ordered by id, so that the result does not depend on chance.
+Left out are the content of the examples themselves, other files of the same recording, which are
+named in the result, and pieces in which no wanted part sounds. Paths with equal content make one
+match. Equal distances (to a millionth) are ordered by id, so that the result does not depend on
+chance.
 
-Cost: every segment of the catalogue is compared with every segment of the query. Up to some 300,000
-segments (12,000 songs) this takes a fraction of a second and memory as in `vectors`.
+Up to 300,000 segments all are compared, and the result is exact. Beyond, once there are indexes,
+these are asked and the result is probable (`stemwise.library.candidates`), unless filters leave few
+pieces, or three parts or more are wanted and fit into memory (5 million vectors, 2.6 GB): then to
+compare all is faster, too.
 """
 
-import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stemwise.clock import clock
 from stemwise.errors import UsageError
-from stemwise.library.catalogue import Catalogue
-from stemwise.library.embed import content_hash, embed_file
+from stemwise.library.calibration import UNCALIBRATED, Calibration, calibration_of
+from stemwise.library.candidates import has_indexes, rounds
+from stemwise.library.distances import (
+    DECIMALS,
+    Space,
+    heard_in,
+    nearest_passages,
+    piece_distances,
+)
+from stemwise.library.filters import Filter
+from stemwise.library.hubs import hub_terms
+from stemwise.library.matches import Asked, ExampleMatch, Match, PartMatch, Passage, SearchResult
+from stemwise.library.query import Example, Query, resolve, weight_row
+from stemwise.library.selection import Chosen, Limits, Selection, Selector, files_of
 from stemwise.library.tables import Piece
-from stemwise.library.vectors import PRESENCE_THRESHOLD, Vectors
-from stemwise.models.checkpoint import Model, load_model
-from stemwise.parts import PARTS, index
+from stemwise.library.vectors import MOST_IN_MEMORY
+from stemwise.models.checkpoint import Model
+from stemwise.parts import PARTS
 
-__all__ = ["Match", "Passage", "Query", "SearchResult", "similar"]
+if TYPE_CHECKING:
+    from stemwise.library.catalogue import Catalogue
 
-FARTHEST = 4.0
-"""Squared distance of opposite unit vectors; stands for a part that does not sound."""
+__all__ = ["Question", "prepare", "search", "similar"]
 
+_FEW_SEGMENTS = 30_000  # so many are compared in a large catalogue if filters leave no more
+_FEW_PARTS = 2  # so many are found faster by index in a large catalogue
+_MOST_VECTORS = 5_000_000  # of all wanted parts together, to be kept in memory
 _ROWS_AT_A_TIME = 16384
-_QUERIES_AT_A_TIME = 64
-_DECIMALS = 6
-
-Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Passage:
-    """The place in a match that is nearest to one segment of the query."""
-
-    query_seconds: float
-    match_seconds: float
-    distance: float  # D, 0..4
-    parts: dict[str, float]  # d_p, 0..4, of the wanted parts that sound in the query's segment
-
-
-@dataclass(frozen=True)
-class Match:
-    """A piece found."""
-
-    piece: Piece
-    paths: tuple[Path, ...]  # of all copies
-    distance: float  # 0..4
-    parts: dict[str, float]  # similarity 0..1 per part, mean over the passages
-    passages: tuple[Passage, ...]  # one per segment of the query, in its order
-
-    @property
-    def similarity(self) -> float:
-        """1 - distance / 4, in 0..1; not calibrated."""
-        return 1 - self.distance / FARTHEST
-
-    @property
-    def best(self) -> Passage:
-        """The nearest of the passages, the earliest if several are."""
-        return min(self.passages, key=lambda passage: round(passage.distance, _DECIMALS))
-
-
-@dataclass(frozen=True)
-class Query:
-    """The segments that are sought after, Q of them."""
-
-    name: str
-    content: str
-    duration_seconds: float
-    start_seconds: NDArray[np.float64]  # (Q,)
-    embeddings: Floats  # (Q, 5, 128); blocks of parts that are not wanted may be zeros
-    sounding: NDArray[np.bool_]  # (Q, 5)
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """Matches, nearest first, and what was asked."""
-
-    query: str  # title or file name, and the stretch if one was given
-    weights: dict[str, float]  # of the parts that counted
-    absent_parts: tuple[str, ...]  # wanted, but silent in the query
-    matches: tuple[Match, ...]
+_FIRST_PIECES = 64
 
 
 def similar(
-    catalogue: Catalogue,
-    query: str | Path,
+    catalogue: "Catalogue",
+    query: str | Path | Example | Sequence[Example],
     weights: Mapping[str, float] | None = None,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
     n: int = 20,
     model: Model | None = None,
+    *,
+    filters: Filter | None = None,
+    per_artist: int | None = None,
+    collapse: bool = True,
+    scaling: bool = True,
+    exact: bool | None = None,
 ) -> SearchResult:
     """Return the `n` pieces of `catalogue` most like `query` in the weighted parts.
 
     Args:
         catalogue: where to search.
-        query: a music file, in the catalogue or not, or the id or title of a piece in it.
-        weights: per part, 0 or more; all five parts alike if None.
+        query: a music file, in the catalogue or not, or the id or title of a piece in it; or
+            examples, to come near to or to move away from.
+        weights: per part, 0 or more; all five parts alike if None. Examples may have their own.
         start_seconds: where the stretch begins that is asked about; the start if None.
         end_seconds: where it ends. Segments count if any of them lies in the stretch.
         n: matches at most.
         model: for a file outside the catalogue; the catalogue's own is loaded if None.
+        filters: what a match must be; applied before ranking.
+        per_artist: matches of one artist at most; pieces without an artist are not limited.
+        collapse: make files of one recording one match, and leave out those of the examples.
+        scaling: move pieces that are near to everything back (`stemwise.library.hubs`).
+        exact: True compares all pieces, False asks the indexes if there are any; by default that
+            depends on the size of the catalogue.
 
     Raises:
-        UsageError: unknown piece or part, no weight above 0, a stretch outside the piece, or none
-            of the wanted parts sounds in it.
+        UsageError: unknown piece or part, no weight above 0, a stretch outside the piece, none of
+            the wanted parts sounds in it, or no example to come near to.
         AudioError: a file outside the catalogue cannot be decoded.
         FingerprintError: `model` is not the one that made the catalogue.
     """
-    if n < 1:
-        raise UsageError(f"the number of matches must be 1 or more, got {n}")
-    row = _weight_row(weights)
+    if n < 1 or (per_artist is not None and per_artist < 1):
+        raise UsageError(f"the number of matches must be 1 or more, got {n=}, {per_artist=}")
+    examples = _examples(query, start_seconds, end_seconds)
+    row = weight_row(weights)
+    queries = tuple(resolve(catalogue, example, row, model) for example in examples)
     vectors = catalogue.vectors()
-    asked = _stretch(
-        _query(catalogue, vectors, query, np.flatnonzero(row), model),
-        start_seconds,
-        end_seconds,
-        catalogue.metadata.segment_seconds,
-    )
-    whole = start_seconds is None and end_seconds is None
-    name = asked.name if whole else f"{asked.name} {_range(start_seconds, end_seconds)}"
-    wanted = row > 0
-    heard = wanted & asked.sounding.any(axis=0)
-    if not heard.any():
-        silent = " or ".join(part for part in PARTS if wanted[index(part)])
-        others = ", ".join(part for part in PARTS if asked.sounding[:, index(part)].any())
-        raise UsageError(f"no {silent} sounds in {name}; what sounds there: {others or 'nothing'}")
-    matches = search(vectors, asked, np.where(heard, row, 0), n)
-    return SearchResult(
-        query=name,
-        weights={part: float(w) for part, w in zip(PARTS, row, strict=True) if heard[index(part)]},
-        absent_parts=tuple(
-            part for part in PARTS if wanted[index(part)] and not heard[index(part)]
-        ),
-        matches=matches,
-    )
+    folder = catalogue.directory / "search" / vectors.fingerprint
+    wanted = np.flatnonzero(np.sum([q.weights for q in queries], axis=0))
+    space = Space(vectors, hub_terms(vectors, wanted, folder)) if scaling else Space.plain(vectors)
+    calibration = calibration_of(vectors, catalogue.metadata.model, folder)
+    limits = Limits(n, per_artist, collapse)
+    return search(Question(space, queries, calibration), limits, filters, exact=exact)
+
+
+def prepare(catalogue: "Catalogue") -> None:
+    """Compute and keep what searches need beside the vectors, so that the first does not wait."""
+    vectors = catalogue.vectors()
+    folder = catalogue.directory / "search" / vectors.fingerprint
+    hub_terms(vectors, np.arange(len(PARTS)), folder)
+    calibration_of(vectors, catalogue.metadata.model, folder)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of which space."""
+
+    space: Space
+    queries: tuple[Query, ...]
+    calibration: Calibration = UNCALIBRATED
+
+    @property
+    def counts(self) -> NDArray[np.float64]:
+        """W_e / W of each query (E,)."""
+        sums = np.array([query.weights.sum() for query in self.queries])
+        near = np.array([not query.away for query in self.queries])
+        counts: NDArray[np.float64] = sums / sums[near].sum()
+        return counts
+
+    def distances(self, pieces: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Return D (K,) of some `pieces` by number, or all."""
+        total = np.zeros(len(self.space.vectors.pieces) if pieces is None else len(pieces))
+        for count, query in zip(self.counts, self.queries, strict=True):
+            apart = piece_distances(self.space, query, pieces)
+            total += count * (np.maximum(0, self.limit(query) - apart) if query.away else apart)
+        return total
+
+    def on(self, pieces: NDArray[np.int64]) -> "Question":
+        """Return the question asked of some `pieces` alone, whose wanted parts are in memory."""
+        wanted = np.flatnonzero(np.sum([query.weights for query in self.queries], axis=0))
+        return replace(self, space=self.space.subset(pieces, wanted.tolist()))
+
+    def limit(self, query: Query) -> float:
+        """Return M_e: half of all unrelated pieces are nearer to `query`."""
+        return self.calibration.distance_at(0.5, query.shares.mean(axis=0))
+
+    def allowed(self, filters: Filter | None) -> NDArray[np.int64]:
+        """Return the numbers of the pieces that may be matches."""
+        vectors = self.space.vectors
+        weights = np.sum([query.weights for query in self.queries if not query.away], axis=0)
+        allowed = heard_in(vectors, weights)
+        for query in self.queries:
+            k = vectors.number_of(query.content)
+            if k is not None:
+                allowed[k] = False
+        if filters is not None and filters != Filter():
+            there = np.flatnonzero(allowed)
+            files = (vectors.copies[vectors.pieces[k].content] for k in there)
+            allowed[there] = [filters.accepts(copies) for copies in files]
+        return np.flatnonzero(allowed)
 
 
 def search(
-    vectors: Vectors, query: Query, weights: NDArray[np.float64], n: int
-) -> tuple[Match, ...]:
-    """Return the `n` matches of `query` in `vectors` by `weights` (5,); see the module's text."""
-    asks: NDArray[np.bool_] = np.any(query.sounding & (weights > 0), axis=1)
-    query = _only(query, asks)
-    distances = piece_distances(vectors, query, weights)
-    order = sorted(
-        (
-            (round(float(distance), _DECIMALS), piece.id, k)
-            for k, (piece, distance) in enumerate(zip(vectors.pieces, distances, strict=True))
-            if np.isfinite(distance) and piece.content != query.content
-        )
-    )
-    return tuple(_match(vectors, query, weights, k) for _, _, k in order[:n])
-
-
-def piece_distances(
-    vectors: Vectors, query: Query, weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the distance of each piece (P,) from `query`; infinite where no wanted part sounds.
-
-    In every segment of `query` at least one part with a weight in `weights` (5,) must sound.
-    """
-    wanted = np.flatnonzero(weights)
-    distances = np.full(len(vectors.pieces), np.inf)
-    for first, last in _runs(vectors.offsets):
-        rows = slice(int(vectors.offsets[first]), int(vectors.offsets[last]))
-        starts = vectors.offsets[first:last] - rows.start
-        sums = np.zeros(last - first)
-        for q in range(0, len(query.start_seconds), _QUERIES_AT_A_TIME):
-            some = _only(query, slice(q, q + _QUERIES_AT_A_TIME))
-            to_segments = segment_distances(vectors, some, weights, rows)
-            sums += np.minimum.reduceat(to_segments, starts, axis=1).sum(axis=0, dtype=np.float64)
-        heard = vectors.sounding[rows][:, wanted].any(axis=1)
-        any_heard = np.logical_or.reduceat(heard, starts)
-        distances[first:last] = np.where(any_heard, sums / len(query.start_seconds), np.inf)
-    return distances
-
-
-def segment_distances(
-    vectors: Vectors, query: Query, weights: NDArray[np.float64], rows: slice
-) -> Floats:
-    """Return D (Q, S) between the segments of `query` and the `rows` of `vectors`."""
-    asked = query.sounding * weights
-    shares = (asked / asked.sum(axis=1, keepdims=True)).astype(np.float32)
-    total = np.zeros((len(shares), rows.stop - rows.start), np.float32)
-    for part in np.flatnonzero(weights):
-        total += shares[:, part, None] * part_distances(vectors, query, int(part), rows)
-    return total
-
-
-def part_distances(vectors: Vectors, query: Query, part: int, rows: slice) -> Floats:
-    """Return d_p (Q, S) of one part, ``FARTHEST`` where it does not sound in the candidate."""
-    products = query.embeddings[:, part] @ vectors.block(part)[rows].T
-    squared: Floats = np.clip(2 - 2 * products, 0, FARTHEST)
-    squared[:, ~vectors.sounding[rows, part]] = FARTHEST
-    return squared
-
-
-def _weight_row(weights: Mapping[str, float] | None) -> NDArray[np.float64]:
-    row = np.zeros(len(PARTS))
-    for part, weight in (weights if weights is not None else dict.fromkeys(PARTS, 1.0)).items():
-        if not 0 <= weight < np.inf:
-            raise UsageError(f"the weight of {part} must be a finite number, 0 or more: {weight}")
-        row[index(part)] = weight
-    if not row.any():
-        raise UsageError("no part has a weight above 0; choose at least one")
-    row /= row.max()
-    return row
-
-
-def _query(
-    catalogue: Catalogue,
-    vectors: Vectors,
-    query: str | Path,
-    wanted: NDArray[np.int64],
-    model: Model | None,
-) -> Query:
-    """Return all segments of `query`, stored ones if the catalogue has them."""
-    if os.path.isfile(query):
-        content = content_hash(query)
-        name = Path(query).name
+    question: Question,
+    limits: Limits,
+    filters: Filter | None = None,
+    *,
+    exact: bool | None = None,
+) -> SearchResult:
+    """Return what `question` finds; see the module's text and `similar`."""
+    if all(query.away for query in question.queries):
+        raise UsageError("there is nothing to come near to; name an example that is not to avoid")
+    vectors = question.space.vectors
+    allowed = question.allowed(filters)
+    segments = int((vectors.offsets[allowed + 1] - vectors.offsets[allowed]).sum())
+    few = segments <= _FEW_SEGMENTS < MOST_IN_MEMORY < len(vectors.owners)
+    selector = Selector(vectors, question.queries, limits)
+    if _asks_indexes(question, few, exact):
+        chosen, proven = _probable(question, selector, limits, allowed)
     else:
-        piece = catalogue.find(str(query))
-        content, name = piece.content, piece.title
-    for k, piece in enumerate(vectors.pieces):
-        if piece.content == content:
-            rows = vectors.rows(k)
-            sounding = vectors.sounding[rows]
-            embeddings = np.zeros((*sounding.shape, vectors.block(int(wanted[0])).shape[1]), "f4")
-            for part in wanted:
-                embeddings[:, part] = vectors.block(int(part))[rows]
-            starts = vectors.start_seconds[rows]
-            return Query(piece.title, content, piece.duration_seconds, starts, embeddings, sounding)
-    model = load_model(catalogue.metadata.model) if model is None else model
-    catalogue.check_fingerprint(model)
-    found = embed_file(query, model)
-    sounding = found.presence >= PRESENCE_THRESHOLD
-    return Query(
-        name, content, found.duration_seconds, found.start_seconds, found.embeddings, sounding
+        chosen, proven = _exact(question, selector, allowed, load=exact or not few), True
+    return SearchResult(
+        asked=tuple(map(_asked, question.queries)),
+        matches=_matches(question, chosen.matches),
+        kind="exact" if proven else "probable",
+        calibration=question.calibration.source,
+        searched=len(allowed),
+        same_recording=files_of(vectors, chosen.own),
+        over_limit=chosen.over_limit,
     )
 
 
-def _stretch(
-    query: Query, start_seconds: float | None, end_seconds: float | None, segment_seconds: float
-) -> Query:
-    """Return the segments of `query` that reach into the stretch."""
-    first = 0.0 if start_seconds is None else start_seconds
-    last = np.inf if end_seconds is None else end_seconds
-    if not 0 <= first < last:
-        raise UsageError(
-            f"a stretch must end after it starts: {_range(start_seconds, end_seconds)}"
-        )
-    ends = np.minimum(query.start_seconds + segment_seconds, query.duration_seconds)
-    inside = (query.start_seconds < last) & (ends > first)
-    if not inside.any():
-        raise UsageError(
-            f"{query.name} lasts {clock(query.duration_seconds)}; "
-            f"nothing lies in {_range(start_seconds, end_seconds)}"
-        )
-    return _only(query, inside)
+def _asks_indexes(question: Question, few: bool, exact: bool | None) -> bool:
+    """Tell whether the indexes are to be asked: if there are any, and that is expected to pay."""
+    count = len(question.space.vectors.owners)
+    wanted_parts = np.sum([query.weights for query in question.queries], axis=0) > 0
+    parts = int(wanted_parts.sum())
+    pays = count > MOST_IN_MEMORY and (parts <= _FEW_PARTS or count * parts > _MOST_VECTORS)
+    wanted = pays and not few if exact is None else not exact
+    return wanted and has_indexes(question.space.vectors.table)
 
 
-def _only(query: Query, chosen: NDArray[np.bool_] | slice) -> Query:
-    return Query(
-        query.name,
-        query.content,
-        query.duration_seconds,
-        query.start_seconds[chosen],
-        query.embeddings[chosen],
-        query.sounding[chosen],
+def _exact(
+    question: Question, selector: Selector, allowed: NDArray[np.int64], *, load: bool
+) -> Selection:
+    """Choose among all `allowed` pieces; `load` keeps the wanted parts in memory."""
+    vectors = question.space.vectors
+    for query in question.queries if load else ():
+        for part in np.flatnonzero(query.weights):
+            vectors.block(int(part))
+    if load:
+        distances = question.distances(allowed)
+    else:
+        runs = vectors.runs(allowed, _ROWS_AT_A_TIME)
+        found = [question.on(some).distances() for some in runs]
+        distances = np.concatenate([np.zeros(0), *found])
+    return selector.select(*_ranked(allowed, distances))
+
+
+def _probable(
+    question: Question, selector: Selector, limits: Limits, allowed: NDArray[np.int64]
+) -> tuple[Selection, bool]:
+    """Choose among the `allowed` pieces that the indexes bring up; among all if these are few."""
+    near = [
+        (count, query)
+        for count, query in zip(question.counts, question.queries, strict=True)
+        if not query.away
+    ]
+    chosen = Selection()
+    known = np.full(len(question.space.vectors.pieces), np.nan)
+    for found in rounds(question.space, near):
+        may = np.isin(found.pieces, allowed, assume_unique=True)
+        pieces, bounds = found.pieces[may], found.bounds[may]
+        first, count, last = 0, _FIRST_PIECES, np.inf
+        while first < len(pieces) and last > bounds[first]:
+            some = pieces[first : first + count]
+            some = some[np.isnan(known[some])]
+            if len(some):
+                known[some] = question.on(some).distances()
+            there = np.flatnonzero(~np.isnan(known))
+            chosen = selector.select(*_ranked(there, known[there]))
+            last = chosen.matches[-1].distance if len(chosen.matches) == limits.n else np.inf
+            first, count = first + count, 2 * count
+        if last <= found.unseen:
+            break
+    if len(chosen.matches) < min(limits.n, len(allowed)):  # filters left too little in the lists
+        return _exact(question, selector, allowed, load=False), True
+    return chosen, False
+
+
+def _ranked(
+    pieces: NDArray[np.int64], distances: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return `pieces` and `distances` in order; pieces are numbered in the order of their ids."""
+    order = np.lexsort((pieces, distances.round(DECIMALS)))
+    return pieces[order], distances[order]
+
+
+def _asked(query: Query) -> Asked:
+    weights = {part: float(w) for part, w in zip(PARTS, query.weights, strict=True) if w}
+    return Asked(query.name, query.away, weights, query.absent_parts)
+
+
+def _matches(question: Question, chosen: Sequence[Chosen]) -> tuple[Match, ...]:
+    """Return the chosen pieces with their reasons."""
+    vectors = question.space.vectors
+    some = question.on(np.array([one.piece for one in chosen], np.int64))
+    return tuple(
+        _match(some, place, one.distance, files_of(vectors, one.same))
+        for place, one in enumerate(chosen)
     )
 
 
-def _range(start_seconds: float | None, end_seconds: float | None) -> str:
-    end = "the end" if end_seconds is None else clock(end_seconds)
-    return f"{clock(start_seconds or 0)}–{end}"
-
-
-def _runs(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Yield (first, last) so that pieces first..last - 1 together have a bounded number of rows."""
-    first = 0
-    while first < len(offsets) - 1:
-        last = int(np.searchsorted(offsets, offsets[first] + _ROWS_AT_A_TIME, side="right")) - 1
-        last = max(last, first + 1)
-        yield first, last
-        first = last
-
-
-def _match(vectors: Vectors, query: Query, weights: NDArray[np.float64], k: int) -> Match:
-    """Return piece number `k` with its passages."""
-    rows = vectors.rows(k)
-    total = segment_distances(vectors, query, weights, rows)
-    nearest = np.round(total, _DECIMALS).argmin(axis=1)
-    wanted = [part for part in PARTS if weights[index(part)] > 0]
-    each = {part: part_distances(vectors, query, index(part), rows) for part in wanted}
-    starts = vectors.start_seconds[rows]
-    passages = tuple(
-        Passage(
-            float(query.start_seconds[s]),
-            float(starts[t]),
-            float(total[s, t]),
-            {p: float(each[p][s, t]) for p in wanted if query.sounding[s, index(p)]},
-        )
-        for s, t in enumerate(nearest)
-    )
-    means = {p: np.mean([x.parts[p] for x in passages if p in x.parts]) for p in wanted}
+def _match(question: Question, k: int, distance: float, same: tuple[Piece, ...]) -> Match:
+    """Return piece number `k` with its reasons."""
+    vectors = question.space.vectors
+    examples = tuple(_example_match(question, query, k) for query in question.queries)
+    near = [
+        (count, query, example)
+        for count, query, example in zip(question.counts, question.queries, examples, strict=True)
+        if not query.away
+    ]
+    weights = np.sum([count * query.shares.mean(axis=0) for count, query, _ in near], axis=0)
+    parts = {}
+    for i, part in enumerate(PARTS):
+        told = [
+            (count * query.weights[i], example.parts[part])
+            for count, query, example in near
+            if part in example.parts
+        ]
+        if told:
+            parts[part] = _part_match(question.calibration, i, told)
     piece = vectors.pieces[k]
     return Match(
         piece=piece,
         paths=tuple(copy.path for copy in vectors.copies[piece.content]),
-        distance=float(np.mean([passage.distance for passage in passages])),
-        parts={part: float(1 - mean / FARTHEST) for part, mean in means.items()},
-        passages=passages,
+        same_recording=same,
+        distance=distance,
+        similarity=float(question.calibration.similarity(np.array(distance), weights)),
+        parts=parts,
+        examples=examples,
     )
+
+
+def _part_match(
+    calibration: Calibration, part: int, told: Sequence[tuple[float, PartMatch]]
+) -> PartMatch:
+    """Return the weighted mean of what several examples tell of one part."""
+    counts = np.array([count for count, _ in told])
+    distances = np.array([match.distance for _, match in told])
+    presences = np.array([match.presence for _, match in told])
+    distance = float(counts @ distances / counts.sum())
+    similarity = calibration.similarity(np.array(distance), np.eye(len(PARTS))[part])
+    return PartMatch(float(similarity), distance, float(counts @ presences / counts.sum()))
+
+
+def _example_match(question: Question, query: Query, piece: int) -> ExampleMatch:
+    vectors = question.space.vectors
+    rows, totals, each = nearest_passages(question.space, query, piece)
+    presence = vectors.presence[rows]
+    passages = []
+    for s, row in enumerate(rows):
+        heard = [i for i in range(len(PARTS)) if not np.isnan(each[s, i])]
+        passages.append(
+            Passage(
+                float(query.start_seconds[s]),
+                float(vectors.start_seconds[row]),
+                float(totals[s]),
+                {PARTS[i]: float(each[s, i]) for i in heard},
+                {PARTS[i]: float(presence[s, i]) for i in heard},
+            )
+        )
+    parts = {}
+    for i in np.flatnonzero(query.weights):
+        asked = ~np.isnan(each[:, i])
+        one = PartMatch(0.0, float(each[asked, i].mean()), float(presence[asked, i].mean()))
+        parts[PARTS[i]] = _part_match(question.calibration, int(i), [(1.0, one)])
+    distance = float(totals.mean(dtype=np.float64))
+    similarity = question.calibration.similarity(np.array(distance), query.shares.mean(axis=0))
+    return ExampleMatch(query.name, query.away, distance, float(similarity), parts, tuple(passages))
+
+
+def _examples(
+    query: str | Path | Example | Sequence[Example],
+    start_seconds: float | None,
+    end_seconds: float | None,
+) -> list[Example]:
+    if isinstance(query, str | Path):
+        return [Example(query, None, start_seconds, end_seconds)]
+    examples = [query] if isinstance(query, Example) else list(query)
+    if start_seconds is not None or end_seconds is not None:
+        raise UsageError("each example has its own stretch; leave the stretch of the search out")
+    return examples

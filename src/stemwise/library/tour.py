@@ -3,7 +3,6 @@
 It is the main job in one call, for a first look at a folder of music.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +10,11 @@ import numpy as np
 
 from stemwise.errors import UsageError
 from stemwise.library.catalogue import Catalogue
-from stemwise.library.indexing import IndexSummary
+from stemwise.library.indexing import IndexSummary, Progress
+from stemwise.library.matches import SearchResult
 from stemwise.library.picture import draw_map
-from stemwise.library.search import SearchResult, similar
+from stemwise.library.search import similar
 from stemwise.library.vectors import Vectors
-from stemwise.models.checkpoint import load_model
 from stemwise.parts import PARTS
 
 __all__ = ["Tour", "tour"]
@@ -38,7 +37,7 @@ def tour(
     output: Path,
     query: str | None = None,
     n: int = 5,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total, hours: None,
 ) -> Tour:
     """Index `folder` into ``output/catalogue``, search it, and draw ``output/map.png``.
 
@@ -47,14 +46,13 @@ def tour(
         output: where the catalogue and the picture go; an earlier tour there is brought up to date.
         query: id or title of the piece to ask about; the one with most parts sounding if None.
         n: matches per question.
-        progress: called with (files done, files in all).
+        progress: called with (files done, files in all, hours of music embedded).
 
     Raises:
         UsageError: the folder holds no music, or no such piece.
     """
     catalogue = Catalogue.open(output / "catalogue", create=True)
-    source = catalogue.model_source or "compact"
-    summary = catalogue.index([folder], load_model(source), progress=progress, model_source=source)
+    summary = catalogue.index(folder, progress=progress)
     vectors = catalogue.vectors()
     if len(vectors.pieces) < 2:
         raise UsageError(f"{folder} holds {len(vectors.pieces)} pieces of music; a tour needs two")

@@ -53,15 +53,19 @@ class Model(torch.nn.Module):
     Attributes:
         takes_stems: a Clean model, which reads stems (B, 5, N) in place of the mixture (B, N).
         parts: those that it was made for.
+        source: what `load_model` takes to load it again, from any folder; None if it has no file.
     """
 
-    def __init__(self, network: Network, name: str, provenance: dict[str, Any]) -> None:
+    def __init__(
+        self, network: Network, name: str, provenance: dict[str, Any], source: str | None = None
+    ) -> None:
         super().__init__()
         self.takes_stems = method_of(network) == "clean"
         self.parts: tuple[str, ...] = getattr(network.shape, "parts", PARTS)
         self.network = network.eval().requires_grad_(False)
         self.name = name
         self.provenance = provenance
+        self.source = source
         self.sample_rate_hz = network.shape.sample_rate_hz
         self.segment_seconds = network.shape.segment_seconds
         self.fingerprint = _fingerprint(network)
@@ -197,4 +201,5 @@ def load_model(name_or_path: str | Path = "compact", device: str = "cpu") -> Mod
     except (KeyError, RuntimeError, ValueError) as error:  # pydantic's and JSON's are ValueErrors
         reason = str(error).splitlines()[0]
         raise ModelError(f"{path} does not fit its own description: {reason}") from error
-    return Model(network, metadata.get("name", path.stem), provenance).to(device)
+    source = str(name_or_path) if str(name_or_path) in shipped else str(path.absolute())
+    return Model(network, metadata.get("name", path.stem), provenance, source).to(device)

@@ -1,0 +1,181 @@
+"""Duplicates: files of the same recording, whatever the codec, the level or a cut at the start.
+
+Files with equal bytes are known by their content and share one set of vectors. Other files of one
+recording are recognised by their vectors:
+
+    distance of a and b = mean over aligned segments s of a and the parts that sound in both of
+                          ‖a_sp − b_tp‖²,   t the segment of b that starts nearest in time
+
+They are the same recording if their durations differ by 2 s at most, the distance is 0.02 at most,
+and of the parts that sound in either of two aligned segments, at least three in four sound in both.
+
+The threshold was measured with the model ``compact`` on the 30 pieces of demo/music: as MP3 and AAC
+at 96 kbit/s, as Ogg Vorbis, 12 dB softer, and without the first 1.2 s, they lie within 0.0092 of
+the original and within 0.0144 of each other. The nearest pair that is not the same recording, two
+mixes that differ in the bass alone, lies at 0.0311; the nearest of 107,000 pairs of different songs
+at 0.19. A longer cut, another speed or another key is another recording, and so is a piece in which
+no part sounds.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stemwise.library.tables import Piece
+from stemwise.library.vectors import Floats, Vectors
+from stemwise.parts import PARTS
+
+__all__ = ["TOLERANCE_SECONDS", "Duplicates", "Recording", "Recordings", "duplicates",
+           "recording_distance", "same_recording", "same_recordings"]  # fmt: skip
+
+SAME_RECORDING = 0.02
+TOLERANCE_SECONDS = 2.0
+AGREEMENT = 0.75
+_PROMISING = 4 * SAME_RECORDING  # of the means of two pieces; see `_promising`
+_PIECES_AT_A_TIME = 512
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The segments of one file, S of them, in all parts."""
+
+    duration_seconds: float
+    start_seconds: NDArray[np.float64]  # (S,)
+    embeddings: Floats  # (S, 5, 128)
+    sounding: NDArray[np.bool_]  # (S, 5)
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Files of one recording, two or more, by path."""
+
+    pieces: tuple[Piece, ...]
+    distance: float  # the largest between two of them that was compared; 0 if all bytes are equal
+
+    @property
+    def identical(self) -> bool:
+        """Whether all files have the same bytes."""
+        return len({piece.content for piece in self.pieces}) == 1
+
+
+class Recordings:
+    """The recordings of a catalogue, read when they are first asked for, and kept."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        self._vectors = vectors
+        self._known: dict[int, Recording] = {}
+
+    def __getitem__(self, piece: int) -> Recording:
+        """Return the recording that is piece number `piece`."""
+        self.prepare([piece])
+        return self._known[piece]
+
+    def prepare(self, pieces: Iterable[int]) -> None:
+        """Read several at once, which is faster."""
+        new = np.array(sorted(set(pieces) - self._known.keys()), np.int64)
+        if not len(new):
+            return
+        vectors = self._vectors
+        some = vectors.subset(new, range(len(PARTS)))
+        blocks = np.stack([some.block(part) for part in range(len(PARTS))], axis=1)
+        for k, first, last in zip(new, some.offsets[:-1], some.offsets[1:], strict=True):
+            own = vectors.rows(k)
+            self._known[int(k)] = Recording(
+                vectors.pieces[k].duration_seconds,
+                vectors.start_seconds[own],
+                blocks[first:last],
+                vectors.sounding[own],
+            )
+
+
+def recording_distance(a: Recording, b: Recording) -> float:
+    """Return the distance of `a` and `b`; infinite if durations or sounding parts differ."""
+    if abs(a.duration_seconds - b.duration_seconds) > TOLERANCE_SECONDS:
+        return np.inf
+    nearest = np.abs(a.start_seconds[:, None] - b.start_seconds).argmin(axis=1)
+    theirs = b.sounding[nearest]
+    both = a.sounding & theirs
+    if not both.any() or both.sum() < AGREEMENT * (a.sounding | theirs).sum():
+        return np.inf
+    apart = a.embeddings[both] - b.embeddings[nearest][both]
+    return float(np.square(apart).sum(axis=-1).mean())
+
+
+def same_recording(a: Recording, b: Recording) -> bool:
+    """Tell whether `a` and `b` are the same recording."""
+    return recording_distance(a, b) <= SAME_RECORDING
+
+
+def same_recordings(vectors: Vectors) -> list[tuple[int, ...]]:
+    """Return the groups of pieces, by number, that are the same recording; each has two or more."""
+    return [group for group, _ in _groups(vectors)]
+
+
+def duplicates(vectors: Vectors) -> list[Duplicates]:
+    """Return the recordings of which there are several files, equal bytes included, by path."""
+    merged = dict(_groups(vectors))
+    single = set(range(len(vectors.pieces))) - {k for group in merged for k in group}
+    merged |= {(k,): 0.0 for k in single if len(vectors.copies[vectors.pieces[k].content]) > 1}
+    found = []
+    for group, distance in merged.items():
+        files = [piece for k in group for piece in vectors.copies[vectors.pieces[k].content]]
+        found.append(Duplicates(tuple(sorted(files, key=lambda piece: piece.path)), distance))
+    return sorted(found, key=lambda one: one.pieces[0].path)
+
+
+def _groups(vectors: Vectors) -> list[tuple[tuple[int, ...], float]]:
+    """Return the groups of the same recording, and the largest distance compared in each."""
+    recordings = Recordings(vectors)
+    leader = list(range(len(vectors.pieces)))
+    largest: dict[int, float] = {}
+    pairs = _promising(vectors)
+    recordings.prepare({k for pair in pairs for k in pair})
+    for a, b in pairs:
+        distance = recording_distance(recordings[a], recordings[b])
+        if distance <= SAME_RECORDING:
+            first, second = sorted((_leader(leader, a), _leader(leader, b)))
+            leader[second] = first
+            largest[first] = max(distance, largest.get(first, 0), largest.pop(second, 0))
+    members: dict[int, list[int]] = {}
+    for k in sorted({k for pair in pairs for k in pair}):
+        members.setdefault(_leader(leader, k), []).append(k)
+    return [(tuple(group), largest[k]) for k, group in members.items() if len(group) > 1]
+
+
+def _leader(leader: Sequence[int], k: int) -> int:
+    while leader[k] != k:
+        k = leader[k]
+    return k
+
+
+def _promising(vectors: Vectors) -> list[tuple[int, int]]:
+    """Return the pairs that may be the same recording, by durations and by the means of the parts.
+
+    The squared distance of two means is at most the mean squared distance of what they are means
+    of. Each part's mean is weighted by the share of what sounds that is its own.
+    """
+    counts = np.stack([vectors.counts(part) for part in range(len(PARTS))], axis=1)
+    shares = np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+    means = np.concatenate(
+        [vectors.means(part) * shares[:, part, None] for part in range(len(PARTS))], axis=1
+    ).astype(np.float32)
+    durations = np.array([piece.duration_seconds for piece in vectors.pieces])
+    heard = np.flatnonzero(counts.any(axis=1))
+    order = heard[np.argsort(durations[heard], kind="stable")]
+    durations, means = durations[order], means[order]
+    squares = np.square(means).sum(axis=1)
+    found: list[tuple[int, int]] = []
+    for first in range(0, len(order), _PIECES_AT_A_TIME):
+        last = min(first + _PIECES_AT_A_TIME, len(order))
+        end = int(np.searchsorted(durations, durations[last - 1] + TOLERANCE_SECONDS, "right"))
+        apart = squares[first:last, None] + squares[first:end]
+        apart -= 2 * (means[first:last] @ means[first:end].T)
+        near = np.argwhere(
+            (apart <= _PROMISING) & (np.arange(end - first) > np.arange(last - first)[:, None])
+        )
+        for a, b in near + first:
+            if durations[b] - durations[a] <= TOLERANCE_SECONDS:
+                found.append((int(order[a]), int(order[b])))
+    return found

@@ -1,0 +1,114 @@
+"""Calibration of a model on music that it was not trained on, such as a split of a corpus.
+
+The caller hands in mixtures, one after the other; this module knows of no corpus. Mixtures are cut
+into segments and described as music files are (`stemwise.library.embed`).
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stemwise.audio import RANGE_THRESHOLD, cut
+from stemwise.errors import ModelError, UsageError
+from stemwise.library.calibration import Calibration, calibrate
+from stemwise.library.distances import Space
+from stemwise.library.hubs import FEWEST_PIECES, hub_terms
+from stemwise.library.tables import Piece
+from stemwise.library.vectors import Floats, Vectors, vectors_in_memory
+from stemwise.models.checkpoint import Model
+from stemwise.parts import BLOCK_DIMENSIONS, PARTS
+
+__all__ = ["Mixture", "calibrate_model", "describe_mixtures"]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A piece as sound."""
+
+    name: str  # no two alike
+    song: str  # pieces of one song are not unrelated
+    wave: NDArray[np.float32]  # (N,) at the model's rate
+
+
+def calibrate_model(
+    model: Model, mixtures: Iterable[Mixture], about: Mapping[str, Any]
+) -> Calibration:
+    """Return the calibration of `model` from all pairs of `mixtures` of different songs.
+
+    Args:
+        model: any that takes mixtures.
+        mixtures: held-out pieces, 30 or more.
+        about: what they are, for the record.
+
+    Raises:
+        UsageError: fewer than 30 pieces.
+        ModelError: the model reads stems.
+    """
+    if model.takes_stems:
+        raise ModelError(f"model {model.name} reads stems, and search is in mixtures")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a segment at a time: more threads cost time, and change bits
+    try:
+        vectors, songs = describe_mixtures(model, mixtures)
+    finally:
+        torch.set_num_threads(threads)
+    if len(songs) < FEWEST_PIECES:
+        raise UsageError(
+            f"a calibration needs {FEWEST_PIECES} pieces or more, and there are {len(songs)}"
+        )
+    space = Space(vectors, hub_terms(vectors, np.arange(len(PARTS)), folder=None))
+    told = {**about, "pieces": len(songs), "songs": len(set(songs.tolist()))}
+    return calibrate(space, songs, source="held-out pieces", about=told)
+
+
+def describe_mixtures(
+    model: Model, mixtures: Iterable[Mixture]
+) -> tuple[Vectors, NDArray[np.int64]]:
+    """Return the vectors of `mixtures`, and the number of the song of each (P,)."""
+    found = sorted(
+        ((_piece(one), one.song, *_describe(model, one)) for one in mixtures),
+        key=lambda described: described[0].content,
+    )
+    names = {song: k for k, song in enumerate(sorted({song for _, song, *_ in found}))}
+    vectors = vectors_in_memory(
+        [piece for piece, *_ in found],
+        [starts for _, _, starts, _, _ in found],
+        [embedding for _, _, _, embedding, _ in found],
+        [presence for *_, presence in found],
+        model.fingerprint,
+    )
+    return vectors, np.array([names[song] for _, song, *_ in found], np.int64)
+
+
+def _piece(mixture: Mixture) -> Piece:
+    content = hashlib.blake2b(mixture.name.encode(), digest_size=16).hexdigest()
+    return Piece(
+        Path(mixture.name), content, 0, 0, 0.0, 1, mixture.name, "", "", None, "", None,
+        missing=False,
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def _describe(model: Model, mixture: Mixture) -> tuple[NDArray[np.float64], Floats, Floats]:
+    """Return starts (S,), embeddings (S, 5, 128) and presences (S, 5); silence is all zeros."""
+    size = round(model.segment_seconds * model.sample_rate_hz)
+    blocks = (mixture.wave[first : first + size] for first in range(0, len(mixture.wave), size))
+    starts, embeddings, presences = [], [], []
+    device = next(model.parameters()).device
+    for start_seconds, wave in cut(blocks, model.sample_rate_hz, model.segment_seconds,
+                                   name=mixture.name):  # fmt: skip
+        embedding = np.zeros((len(PARTS), BLOCK_DIMENSIONS), np.float32)
+        presence = np.zeros(len(PARTS), np.float32)
+        if np.ptp(wave) >= RANGE_THRESHOLD:
+            described = model.describe(torch.tensor(wave, device=device)[None])
+            embedding, presence = (values[0].float().cpu().numpy() for values in described)
+        starts.append(start_seconds)
+        embeddings.append(embedding)
+        presences.append(presence)
+    return np.array(starts), np.stack(embeddings), np.stack(presences)
