@@ -209,7 +209,7 @@ def test_a_reader_never_meets_an_error_and_never_sees_less(
     assert finish(reader) == 0
     pieces = [number for _, number in seen]
     assert pieces == sorted(pieces)
-    assert len(set(pieces)) > 5
+    assert len(set(pieces)) > 2  # it read while there was some, not just before and after
     assert pieces[-1] == SONGS - 1
     assert len({fingerprint for fingerprint, _ in seen}) == 2
 

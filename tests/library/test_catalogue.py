@@ -130,3 +130,14 @@ def test_the_model_is_found_again_wherever_its_file_lies(catalogue, music, tmp_p
     assert catalogue.model_source == str(moved)
     assert catalogue.index([str(music)]).unchanged == 4  # with its own model
     assert load_model("compact").source == "compact"
+
+
+def test_indexing_keeps_the_search_indexes_of_what_it_wrote(
+    catalogue, music, tiny_model, monkeypatch
+):
+    seen = []
+    monkeypatch.setattr(
+        "stemwise.library.catalogue.keep_indexes", lambda table: seen.append(table.count_rows())
+    )
+    catalogue.index([music], tiny_model)
+    assert seen == [sum(piece.segments for piece in catalogue.pieces())] != [0]

@@ -26,6 +26,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from stemwise.errors import CatalogueError, FingerprintError, UsageError
+from stemwise.library.candidates import keep_indexes
 from stemwise.library.collection import music_files
 from stemwise.library.indexing import IndexOptions, IndexSummary, Progress, bring_up_to_date
 from stemwise.library.metadata import FORMAT, Generation, Metadata, read_metadata, write_metadata
@@ -150,7 +151,9 @@ class Catalogue:
         options = IndexOptions(jobs, retry, limit, prune, prune_empty)
         with one_writer(self.directory):
             store = self._claim(model)
-            return bring_up_to_date(store, tops, listing, model, options, progress)
+            summary = bring_up_to_date(store, tops, listing, model, options, progress)
+            keep_indexes(store.table("segments"))
+        return summary
 
     def rebuild(
         self,
