@@ -11,6 +11,8 @@ So ``files = pieces + copies + waiting + errors``: after an index of all folders
 of music files found there. ``missing`` come on top of it.
 """
 
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,10 +76,10 @@ def count(directory: Path, metadata: Metadata, store: Store) -> Status:
 
 
 def _bytes_below(directory: Path) -> int:
+    """Return the bytes of all files below; what a writer removes meanwhile does not count."""
     total = 0
-    for path in directory.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:  # a writer has removed it
-            continue
+    for folder, _, names in os.walk(directory):  # passes over folders that vanish; rglob raises
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.stat(os.path.join(folder, name)).st_size
     return total
