@@ -6,6 +6,7 @@ within a tenth of a second and can be killed like any program.
 
 import multiprocessing
 import os
+import signal
 import time
 
 from stemwise.errors import StemwiseError
@@ -41,6 +42,19 @@ def finish(process, seconds=60.0):
 def index_slowly(place, music, model_path, log, pause_seconds, files_per_commit=2):
     """Index, with the name of every file that is embedded appended to `log`."""
     _slow_down(log, pause_seconds, files_per_commit)
+    Catalogue.open(place, create=True).index([music], load_model(model_path), jobs=2)
+
+
+def index_and_crash(place, music, model_path, name):
+    """Index, and die as if the decoder had crashed on the file `name`."""
+    really = embed._embed
+
+    def crash(path, content, model, stop):
+        if path.name == name:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return really(path, content, model, stop)
+
+    embed._embed = crash
     Catalogue.open(place, create=True).index([music], load_model(model_path), jobs=2)
 
 

@@ -5,7 +5,8 @@ Steps:
 1. Remove segments that no piece names (a run was killed between two writes).
 2. Of the files listed, those with known size and modification time are done. The new ones are noted
    in one commit as pieces that wait, so that what is known adds up to what was found from now on.
-3. Hash the rest; embed those with unknown content; collect rows.
+3. Hash the rest; embed those with unknown content; collect rows. Which files are being read is
+   noted, so that one that kills the process is found out by the next run (`suspects`).
 4. Every 256 files, 16,384 segments or 30 seconds write: segments, then errors, then pieces. So a
    piece that is there has all its segments, and what is lost by a kill is half a minute's work.
 5. Mark pieces whose file has gone, or forget them; remove segments that no piece names any more.
@@ -27,6 +28,7 @@ from stemwise.library.collection import Listing
 from stemwise.library.embed import FileEmbedding, FileFailure, FileMatch, embed_files
 from stemwise.library.pruning import forgettable, under
 from stemwise.library.store import Store
+from stemwise.library.suspects import Journal, find_killers
 from stemwise.library.tables import Failure, Piece, as_row, schema
 from stemwise.library.tags import read_tags
 from stemwise.models.checkpoint import Model
@@ -300,17 +302,28 @@ def bring_up_to_date(
     run.announce(waiting)
     now = waiting[: options.limit]
     done, total = len(files) - len(waiting), len(files) - len(waiting) + len(now)
+    journal = Journal(store.directory)
+    left = journal.left()
+    killers = find_killers([path for path in now if str(path) in left])
+    journal.clear()
+    for path, reason in killers.items():
+        run.fail(str(path), reason)
+    done += len(killers)
     progress(done, total, run.hours)
-    results = embed_files(now, model, options.jobs, known=run.contents, in_order=False)
+    good = journal.begin(path for path in now if path not in killers)
+    results = embed_files(good, model, options.jobs, known=run.contents, in_order=False)
     try:
         for result in results:
             run.take(result)
+            journal.end(result.path)
             done += 1
             progress(done, total, run.hours)
     except KeyboardInterrupt:
         results.close()
+        journal.clear()
         run.write()
         raise
+    journal.clear()
     forget: set[str] = set()
     spared: tuple[Path, ...] = ()
     if options.prune or options.prune_empty:
