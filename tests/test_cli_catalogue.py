@@ -13,6 +13,7 @@ from stemwise.errors import CatalogueError, UsageError
 from stemwise.library import catalogue as catalogue_module
 from stemwise.library.catalogue import Catalogue
 from stemwise.library.store import Store
+from stemwise.parts import PARTS
 
 RUNNER = CliRunner()
 PROGRAM = Path(sys.executable).parent / "stemwise"
@@ -72,6 +73,20 @@ def test_limit_and_exclude_and_retry(place, tiny_model_path):
     assert index(place, tiny_model_path, "--retry").exit_code == 3
     add_song(place / "x.wav", 5, 3).rename(bad)
     assert index(place, tiny_model_path).exit_code == 0
+
+
+def test_music_under_another_name_is_found_by_content_if_asked(place, tiny_model_path):
+    (place / "music" / "song 2.wav").rename(place / "music" / "song 2.dat")
+    assert index(place, tiny_model_path).stdout.startswith("3 files: 2 added, 1 failed")
+    assert index(place, tiny_model_path, "--by-content").stdout.startswith("4 files: 1 added")
+
+
+def test_what_searches_need_is_there_after_an_index(place, tiny_model_path, monkeypatch):
+    monkeypatch.setattr("stemwise.library.hubs.FEWEST_PIECES", 2)
+    index(place, tiny_model_path)
+    fingerprint = Catalogue.open(place / "catalogue").metadata.fingerprint
+    kept = {path.name for path in (place / "catalogue" / "search" / fingerprint).iterdir()}
+    assert {f"hubs-{part}.npz" for part in PARTS} <= kept
 
 
 def test_a_drive_that_is_not_mounted_is_told(place, tiny_model_path):
@@ -162,6 +177,7 @@ def test_migrate(place, tiny_model_path):
         (["index", "music", "--rebuild"], "--rebuild goes over the files that the catalogue knows"),
         (["index", "--rebuild", "--watch"], "it takes no folder and none of --watch"),
         (["index", "music", "--watch", "--limit", "3"], "leave out --limit"),
+        (["index", "music", "--watch", "--by-content"], "leave out --by-content"),
         (["index", "music", "--exclude", "!"], "is no glob to exclude files by"),
     ],
 )

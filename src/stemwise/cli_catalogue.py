@@ -52,6 +52,9 @@ def index(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Glob to pass over, as in .gitignore; repeatable.")
     ] = None,
+    by_content: Annotated[
+        bool, typer.Option("--by-content", help="Look into files that are not named like music.")
+    ] = False,
     prune: Annotated[
         bool, typer.Option(help="Forget pieces whose file has gone, unless its drive has.")
     ] = False,
@@ -67,9 +70,10 @@ def index(
 ) -> None:
     """Bring the catalogue up to date with music folders; stop it at any time."""
     from stemwise.library.catalogue import Catalogue
+    from stemwise.library.search import prepare
     from stemwise.models.checkpoint import load_model
 
-    _check_choices(paths, rebuild, watch, limit, model, prune or prune_empty, exclude)
+    _check_choices(paths, rebuild, watch, limit, prune or prune_empty, exclude, by_content)
     os.nice(nice)
     signal.signal(signal.SIGTERM, _interrupt)
     store = Catalogue.open(catalogue_path(catalogue), create=not rebuild)
@@ -81,9 +85,10 @@ def index(
     with _stopping_well(), console.progress("files") as progress:
         summary = store.index(
             paths or [], loaded, jobs, progress, retry=retry, limit=limit, prune=prune,
-            prune_empty=prune_empty, exclude=exclude or [],
+            prune_empty=prune_empty, exclude=exclude or [], by_content=by_content,
         )  # fmt: skip
     console.print_index(summary, as_json)
+    prepare(store)
     if watch:
         _watch(store, paths or [], loaded, jobs, prune, exclude or [], as_json)
     elif summary.failed:
@@ -143,20 +148,24 @@ def _check_choices(
     rebuild: bool,
     watch: bool,
     limit: int | None,
-    model: str | None,
     prune: bool,
     exclude: list[str] | None,
+    by_content: bool,
 ) -> None:
     """Raise `UsageError` for options that do not go together."""
-    if rebuild and (paths or watch or prune or exclude):
+    if rebuild and (paths or watch or prune or exclude or by_content):
         raise UsageError(
             "--rebuild goes over the files that the catalogue knows; it takes no folder and none "
-            "of --watch, --prune, --prune-empty, --exclude"
+            "of --watch, --prune, --prune-empty, --exclude, --by-content"
         )
     if not rebuild and not paths:
         raise UsageError("no folder given; write: stemwise index FOLDER")
     if watch and limit:
         raise UsageError("--watch indexes all that changes; leave out --limit")
+    if watch and by_content:
+        raise UsageError(
+            "--watch sees by its name whether a new file is music; leave out --by-content"
+        )
 
 
 def _rebuild(
@@ -168,6 +177,7 @@ def _rebuild(
     as_json: bool,
 ) -> None:
     """Rebuild `store`, print what was done, and end with the exit code."""
+    from stemwise.library.search import prepare
     from stemwise.models.checkpoint import load_model
 
     if source is None:
@@ -175,6 +185,8 @@ def _rebuild(
     with _stopping_well(), console.progress("files") as progress:
         summary = store.rebuild(load_model(source), jobs, progress, retry=retry, limit=limit)
     console.print_rebuild(summary, as_json)
+    if summary.switched:
+        prepare(store)
     if summary.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 

@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+import soundfile
 
 from made_collection import counts
 from made_music import tone, write_sndfile, write_tiny_model
@@ -94,6 +95,16 @@ def test_find(catalogue, music, tiny_model, monkeypatch):
         catalogue.find("song")
     with pytest.raises(UsageError, match="no piece in the catalogue"):
         catalogue.find("nothing")
+
+
+def test_a_title_of_several_files_of_one_recording_finds_the_first(catalogue, music, tiny_model):
+    wave, rate = soundfile.read(music / "song 1.wav")
+    soundfile.write(music / "song 1.flac", wave, rate)
+    catalogue.index([music], tiny_model)
+    titles = [piece.title for piece in catalogue.pieces()]
+    assert titles.count("song 1") == 2
+    assert len({piece.content for piece in catalogue.pieces()}) == 5
+    assert catalogue.find("song 1").path.name == "song 1.flac"
 
 
 def test_mistakes_are_one_clear_line(tmp_path, catalogue, music, tiny_model):

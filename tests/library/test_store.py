@@ -89,7 +89,11 @@ def test_tables_of_two_models_stand_side_by_side(store, tmp_path):
     for kind in SCHEMAS:
         assert other.table(kind).schema.metadata == {b"fingerprint": b"ffffffffffffffff"}
     (tmp_path / "tables" / "half.lance" / "data").mkdir(parents=True)
+    for name in ("0123456789abcdef", "ffffffffffffffff"):
+        (tmp_path / "search" / name).mkdir(parents=True)
+        (tmp_path / "search" / name / "hubs-drums.npz").touch()
     remove_other_tables(tmp_path, ["ffffffffffffffff"])
+    assert [path.name for path in (tmp_path / "search").iterdir()] == ["ffffffffffffffff"]
     assert len(list((tmp_path / "tables").iterdir())) == 3
     assert paths(other) == ["/a"]
 

@@ -18,7 +18,7 @@ switches in between, it is read again.
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +28,7 @@ import pyarrow as pa
 from stemwise.errors import CatalogueError, FingerprintError, UsageError
 from stemwise.library.candidates import keep_indexes
 from stemwise.library.collection import music_files
+from stemwise.library.duplicates import are_one_recording
 from stemwise.library.indexing import IndexOptions, IndexSummary, Progress, bring_up_to_date
 from stemwise.library.metadata import FORMAT, Generation, Metadata, read_metadata, write_metadata
 from stemwise.library.pruning import under
@@ -111,6 +112,7 @@ class Catalogue:
         prune: bool = False,
         prune_empty: bool = False,
         exclude: Iterable[str] = (),
+        by_content: bool = False,
     ) -> IndexSummary:
         """Bring the catalogue up to date with the music files at and under `paths`.
 
@@ -131,6 +133,7 @@ class Catalogue:
                 `stemwise.library.pruning` spares because their drive may not be mounted.
             prune_empty: forget them too, and those of a folder in `paths` that is not there.
             exclude: globs of files and folders to pass over.
+            by_content: look also into files whose extension is not that of music.
 
         Raises:
             FingerprintError: the catalogue holds vectors of another model.
@@ -145,7 +148,7 @@ class Catalogue:
         there = [top for top in tops if os.path.lexists(top)]
         if len(there) < len(tops) and not prune_empty:
             self._complain_of_missing(sorted(set(tops) - set(there)))
-        listing = music_files(there if prune_empty else given, exclude)
+        listing = music_files(there if prune_empty else given, exclude, by_content=by_content)
         if model is None:
             model = load_model(self.model_source or "compact")
         options = IndexOptions(jobs, retry, limit, prune, prune_empty)
@@ -249,8 +252,10 @@ class Catalogue:
     def find(self, text: str) -> Piece:
         """Return the piece with the id or path `text`, or with `text` in its title alone.
 
+        Of several files of one recording, it is the first by path.
+
         Raises:
-            UsageError: no piece fits, or several of different content do.
+            UsageError: no piece fits, or several recordings do.
         """
         pieces = self.pieces()
         path = Path(os.path.abspath(text))
@@ -262,8 +267,8 @@ class Catalogue:
         ]
         for test in tests:
             fitting = {piece.content: piece for piece in reversed(pieces) if test(piece)}
-            if len(fitting) == 1:
-                return next(iter(fitting.values()))
+            if fitting and self._one_recording(fitting):
+                return min(fitting.values(), key=lambda piece: piece.path)
             if fitting:
                 some = sorted(f"{piece.id} ({piece.title})" for piece in fitting.values())[:5]
                 raise UsageError(
@@ -303,6 +308,15 @@ class Catalogue:
             except CatalogueError:
                 if self.metadata.fingerprint == fingerprint:
                     raise
+
+    def _one_recording(self, contents: Collection[str]) -> bool:
+        """Tell whether all pieces of these `contents` are of one recording."""
+        if len(contents) == 1:
+            return True
+        vectors = self.vectors()
+        numbers = [vectors.number_of(content) for content in contents]
+        known = [k for k in numbers if k is not None]
+        return len(known) == len(contents) and are_one_recording(vectors, known)
 
     def _claim(self, model: Model) -> Store:
         """Make a new catalogue `model`'s own, check that an old one is; return its tables."""

@@ -27,8 +27,8 @@ from stemwise.library.tables import Piece
 from stemwise.library.vectors import Floats, Vectors
 from stemwise.parts import PARTS
 
-__all__ = ["TOLERANCE_SECONDS", "Duplicates", "Recording", "Recordings", "duplicates",
-           "recording_distance", "same_recording", "same_recordings"]  # fmt: skip
+__all__ = ["TOLERANCE_SECONDS", "Duplicates", "Recording", "Recordings", "are_one_recording",
+           "duplicates", "recording_distance", "same_recording", "same_recordings"]  # fmt: skip
 
 SAME_RECORDING = 0.02
 TOLERANCE_SECONDS = 2.0
@@ -106,6 +106,13 @@ def recording_distance(a: Recording, b: Recording) -> float:
 def same_recording(a: Recording, b: Recording) -> bool:
     """Tell whether `a` and `b` are the same recording."""
     return recording_distance(a, b) <= SAME_RECORDING
+
+
+def are_one_recording(vectors: Vectors, pieces: Sequence[int]) -> bool:
+    """Tell whether each of `pieces`, by number, is the same recording as the first."""
+    recordings = Recordings(vectors)
+    recordings.prepare(set(pieces))
+    return all(same_recording(recordings[pieces[0]], recordings[k]) for k in pieces[1:])
 
 
 def same_recordings(vectors: Vectors) -> list[tuple[int, ...]]:

@@ -37,9 +37,11 @@ __all__ = [
     "FileFailure",
     "FileMatch",
     "content_hash",
+    "describe_segment",
     "embed_file",
     "embed_files",
     "embed_to_archive",
+    "one_thread",
     "save_vectors",
 ]
 
@@ -102,7 +104,7 @@ def embed_file(path: Path | str, model: Model) -> FileEmbedding:
         AudioError: the file cannot be decoded, or is shorter than a second.
         ModelError: the model's blocks are not of length 1.
     """
-    with _one_thread():
+    with one_thread():
         return _embed(Path(path), content_hash(path), model, Event())
 
 
@@ -216,7 +218,7 @@ def _joined(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Let torch use one thread in this thread, and put back what was set."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -270,7 +272,7 @@ def _embed(path: Path, content: str, model: Model, stop: Event) -> FileEmbedding
     ):
         if stop.is_set():
             raise _StoppedError
-        embedding, presence = _describe(wave, model)
+        embedding, presence = describe_segment(wave, model)
         if not (np.isfinite(embedding).all() and np.isfinite(presence).all()):
             raise AudioError(
                 f"{path} gives vectors that are not finite near {start_seconds:.0f} s: its samples "
@@ -292,10 +294,14 @@ def _embed(path: Path, content: str, model: Model, stop: Event) -> FileEmbedding
 
 
 @torch.inference_mode()
-def _describe(
+def describe_segment(
     wave: NDArray[np.float32], model: Model
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return embedding (5, 128) and presence (5,) of one segment (N,); zeros for silence."""
+    """Return embedding (5, 128) and presence (5,) of one segment (N,); zeros for silence.
+
+    Raises:
+        ModelError: the model reads stems, or its blocks are not of length 1.
+    """
     if np.ptp(wave) < RANGE_THRESHOLD:
         return np.zeros((len(PARTS), BLOCK_DIMENSIONS), np.float32), np.zeros(
             len(PARTS), np.float32

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from stemwise.audio import RANGE_THRESHOLD, cut
+from stemwise.audio import cut
 from stemwise.errors import ModelError, UsageError
 from stemwise.library.calibration import Calibration, calibrate
 from stemwise.library.distances import Space
+from stemwise.library.embed import describe_segment, one_thread
 from stemwise.library.hubs import FEWEST_PIECES, hub_terms
 from stemwise.library.tables import Piece
 from stemwise.library.vectors import Floats, Vectors, vectors_in_memory
 from stemwise.models.checkpoint import Model
-from stemwise.parts import BLOCK_DIMENSIONS, PARTS
+from stemwise.parts import PARTS
 
 __all__ = ["Mixture", "calibrate_model", "describe_mixtures"]
 
@@ -52,12 +52,8 @@ def calibrate_model(
     """
     if model.takes_stems:
         raise ModelError(f"model {model.name} reads stems, and search is in mixtures")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a segment at a time: more threads cost time, and change bits
-    try:
+    with one_thread():  # a segment at a time: more threads cost time, and change bits
         vectors, songs = describe_mixtures(model, mixtures)
-    finally:
-        torch.set_num_threads(threads)
     if len(songs) < FEWEST_PIECES:
         raise UsageError(
             f"a calibration needs {FEWEST_PIECES} pieces or more, and there are {len(songs)}"
@@ -94,21 +90,15 @@ def _piece(mixture: Mixture) -> Piece:
     )  # fmt: skip
 
 
-@torch.inference_mode()
 def _describe(model: Model, mixture: Mixture) -> tuple[NDArray[np.float64], Floats, Floats]:
-    """Return starts (S,), embeddings (S, 5, 128) and presences (S, 5); silence is all zeros."""
+    """Return starts (S,), embeddings (S, 5, 128) and presences (S, 5)."""
     size = round(model.segment_seconds * model.sample_rate_hz)
     blocks = (mixture.wave[first : first + size] for first in range(0, len(mixture.wave), size))
-    starts, embeddings, presences = [], [], []
-    device = next(model.parameters()).device
-    for start_seconds, wave in cut(blocks, model.sample_rate_hz, model.segment_seconds,
-                                   name=mixture.name):  # fmt: skip
-        embedding = np.zeros((len(PARTS), BLOCK_DIMENSIONS), np.float32)
-        presence = np.zeros(len(PARTS), np.float32)
-        if np.ptp(wave) >= RANGE_THRESHOLD:
-            described = model.describe(torch.tensor(wave, device=device)[None])
-            embedding, presence = (values[0].float().cpu().numpy() for values in described)
-        starts.append(start_seconds)
-        embeddings.append(embedding)
-        presences.append(presence)
+    found = [
+        (start_seconds, *describe_segment(wave, model))
+        for start_seconds, wave in cut(
+            blocks, model.sample_rate_hz, model.segment_seconds, name=mixture.name
+        )
+    ]
+    starts, embeddings, presences = zip(*found, strict=True)
     return np.array(starts), np.stack(embeddings), np.stack(presences)

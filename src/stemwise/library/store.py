@@ -187,12 +187,19 @@ def was_interrupted(directory: Path) -> bool:
 def remove_other_tables(
     directory: Path, fingerprints: Iterable[str], also: Iterable[str] = ()
 ) -> None:
-    """Remove all tables but those of `fingerprints`, and those whose whole name is in `also`."""
-    wanted = {table_name(kind, name) for name in fingerprints for kind in SCHEMAS} | set(also)
+    """Remove all tables but those of `fingerprints`, and those whose whole name is in `also`.
+
+    What was computed from the tables for searches, in the folder ``search``, goes with them.
+    """
+    kept = set(fingerprints)
+    wanted = {table_name(kind, name) for name in kept for kind in SCHEMAS} | set(also)
     with _told(directory):
         for path in sorted((directory / "tables").glob("*.lance")):
             if path.stem not in wanted:
                 shutil.rmtree(path)
+    for path in (directory / "search").glob("*"):
+        if path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)  # a search may be writing there
 
 
 def _scan(table: Any, columns: Sequence[str]) -> pa.Table:
