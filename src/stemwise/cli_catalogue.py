@@ -65,6 +65,9 @@ def index(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Glob to pass over, as in .gitignore; repeatable.")
     ] = None,
+    by_content: Annotated[
+        bool, typer.Option("--by-content", help="Look into files that are not named like music.")
+    ] = False,
     prune: Annotated[
         bool, typer.Option(help="Forget pieces whose file has gone, unless its drive has.")
     ] = False,
@@ -86,10 +89,11 @@ def index(
 ) -> None:
     """Bring the catalogue up to date with music folders; stop it at any time."""
     from stemwise.library.catalogue import Catalogue
+    from stemwise.library.search import prepare
     from stemwise.models.checkpoint import load_model
 
     named = [*(paths or []), *(lists or [])]
-    _check_choices(named, rebuild, watch, limit, model, prune or prune_empty, exclude)
+    _check_choices(named, rebuild, watch, limit, prune or prune_empty, exclude, by_content)
     cluster = _cluster(engine, address, actors, gpus, memory, lists, rebuild or watch)
     os.nice(nice)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -102,9 +106,11 @@ def index(
     with _stopping_well(), console.progress("files") as progress:
         summary = store.index(
             paths or [], loaded, jobs, progress, retry=retry, limit=limit, prune=prune,
-            prune_empty=prune_empty, exclude=exclude or [], engine=cluster,
+            prune_empty=prune_empty, exclude=exclude or [], by_content=by_content, engine=cluster,
         )  # fmt: skip
     console.print_index(summary, as_json)
+    if cluster is None:
+        prepare(store)
     if watch:
         _watch(store, paths or [], loaded, jobs, prune, exclude or [], as_json)
     elif summary.failed:
@@ -164,20 +170,24 @@ def _check_choices(
     rebuild: bool,
     watch: bool,
     limit: int | None,
-    model: str | None,
     prune: bool,
     exclude: list[str] | None,
+    by_content: bool,
 ) -> None:
     """Raise `UsageError` for options that do not go together."""
-    if rebuild and (paths or watch or prune or exclude):
+    if rebuild and (paths or watch or prune or exclude or by_content):
         raise UsageError(
             "--rebuild goes over the files that the catalogue knows; it takes no folder and none "
-            "of --watch, --prune, --prune-empty, --exclude"
+            "of --watch, --prune, --prune-empty, --exclude, --by-content"
         )
     if not rebuild and not paths:
         raise UsageError("no folder given; write: stemwise index FOLDER")
     if watch and limit:
         raise UsageError("--watch indexes all that changes; leave out --limit")
+    if watch and by_content:
+        raise UsageError(
+            "--watch sees by its name whether a new file is music; leave out --by-content"
+        )
 
 
 def _cluster(
@@ -216,6 +226,7 @@ def _rebuild(
     as_json: bool,
 ) -> None:
     """Rebuild `store`, print what was done, and end with the exit code."""
+    from stemwise.library.search import prepare
     from stemwise.models.checkpoint import load_model
 
     if source is None:
@@ -223,6 +234,8 @@ def _rebuild(
     with _stopping_well(), console.progress("files") as progress:
         summary = store.rebuild(load_model(source), jobs, progress, retry=retry, limit=limit)
     console.print_rebuild(summary, as_json)
+    if summary.switched:
+        prepare(store)
     if summary.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 

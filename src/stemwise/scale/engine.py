@@ -91,11 +91,13 @@ class RayEngine:
     seconds_per_commit: float | None = 300.0
     _committed: set[str] = field(default_factory=set, repr=False)
 
-    def find(self, paths: Iterable[Path | str], exclude: Iterable[str]) -> Listing:
+    def find(
+        self, paths: Iterable[Path | str], exclude: Iterable[str], *, by_content: bool
+    ) -> Listing:
         """Return the music files at and under `paths`, here and elsewhere, and in the lists."""
         if self.lists:
             connect(self.address)
-        return find_music(paths, exclude, self.lists)
+        return find_music(paths, exclude, self.lists, by_content=by_content)
 
     def embed(
         self,

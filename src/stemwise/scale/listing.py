@@ -39,12 +39,17 @@ State = tuple[int, int]  # size in bytes, modification time in ns
 
 
 def find_music(
-    paths: Iterable[Path | str], exclude: Iterable[str] = (), lists: Iterable[Path | str] = ()
+    paths: Iterable[Path | str],
+    exclude: Iterable[str] = (),
+    lists: Iterable[Path | str] = (),
+    *,
+    by_content: bool = False,
 ) -> Listing:
     """Return the music at and under `paths` and in `lists`, and what was passed over.
 
     Raises:
-        UsageError: a path or list is not there, a glob is none, or a storage cannot be reached.
+        UsageError: a path or list is not there, a glob is none, a storage cannot be reached; or
+            files elsewhere are to be looked into for what they hold.
     """
     globs = list(exclude)
     here: list[Path | str] = []
@@ -58,7 +63,9 @@ def find_music(
             here.append(path)
         else:
             elsewhere.append(place)
-    listed = music_files(here, globs)
+    if elsewhere and by_content:
+        raise UsageError(f"{elsewhere[0]} is searched by extensions alone; leave out --by-content")
+    listed = music_files(here, globs, by_content=by_content)
     entries = [_below(place, globs) for place in elsewhere]
     entries += [_in_list(place_of(text)) for text in lists]
     for entry in chain.from_iterable(entries):
