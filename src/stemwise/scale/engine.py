@@ -18,6 +18,8 @@ Vectors made on a CPU are those of one machine, bit for bit. On a GPU they diffe
 
 import json
 import math
+import os
+import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from stemwise.errors import CatalogueError, UsageError, extra
+from stemwise.library.candidates import needs_indexes
 from stemwise.library.collection import Listing
 from stemwise.library.embed import FileEmbedding, FileMatch
 from stemwise.library.engines import FileStored, Found
@@ -33,6 +36,7 @@ from stemwise.library.places import Place
 from stemwise.library.store import Store
 from stemwise.library.tables import reason_of
 from stemwise.models.checkpoint import Model
+from stemwise.scale.indexes import build_indexes, compact
 from stemwise.scale.listing import find_music
 from stemwise.scale.workers import Claims, Embedder, Target, outcome
 
@@ -52,15 +56,19 @@ _UNITS_PER_ACTOR = 4  # at least, if there are files enough, so that none waits 
 def connect(address: str | None = None) -> None:
     """Join the Ray cluster at `address`, or the one that Ray finds, or start one here.
 
-    Does nothing if this process has joined one already.
+    Does nothing if this process has joined one already. Ray's reports to its makers stay off unless
+    the environment turns them on.
 
     Raises:
         UsageError: there is no cluster at `address`.
     """
     if ray.is_initialized():
         return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="error")
+        with warnings.catch_warnings():  # Ray starts other programs, which is no harm to Lance
+            warnings.filterwarnings("ignore", message="lance")
+            ray.init(address=address, log_to_driver=False, logging_level="error")
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
@@ -154,11 +162,16 @@ class RayEngine:
             self._committed.update(new)
 
     def tidy(self, store: Store) -> None:
-        """Merge small files on this machine."""
+        """Merge small files, and forget old versions."""
+        connect(self.address)
+        compact(store)
         store.tidy()
 
     def keep_indexes(self, store: Store) -> None:
-        """Build the search indexes of a catalogue that has become large."""
+        """Build the search indexes of a catalogue that has become large, on the cluster."""
+        if needs_indexes(store.table("segments")):
+            connect(self.address)
+            build_indexes(store)
 
 
 @dataclass(frozen=True)
