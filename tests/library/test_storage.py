@@ -1,10 +1,14 @@
 """A catalogue on object storage, written and read by this machine alone."""
 
+import json
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from made_collection import add_song, counts, damage, known
 from made_storage import remove
+from stemwise.cli import app
 from stemwise.errors import CatalogueError, UsageError
 from stemwise.library.catalogue import Catalogue
 from stemwise.library.search import similar
@@ -32,6 +36,10 @@ def test_it_is_the_same_as_in_a_folder(bucket, tmp_path, tiny_model, monkeypatch
     assert again.verify() == []
     found = similar(again, "song 1", n=2, model=tiny_model)
     assert found == similar(here, "song 1", n=2, model=tiny_model)
+    told = CliRunner().invoke(app, ["similar", "song 1", "--catalogue", uri, "--json"])
+    assert [json.loads(line)["path"] for line in told.stdout.splitlines()] == [
+        str(match.piece.path) for match in found.matches
+    ]
     (music / "song 0.wav").unlink()
     assert counts(again.index(music, tiny_model, prune=True)) == {
         "unchanged": 2, "failed": 1, "forgotten": 1,

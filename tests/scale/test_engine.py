@@ -1,9 +1,12 @@
+import json
 import shutil
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from made_collection import add_song, counts, damage
+from stemwise.cli import app
 from stemwise.library.catalogue import Catalogue
 from stemwise.scale.engine import RayEngine
 
@@ -23,7 +26,7 @@ def assert_same(one, other):
     assert other.verify() == []
 
 
-def test_a_cluster_makes_the_catalogue_of_one_machine(tmp_path, tiny_model):
+def test_a_cluster_makes_the_catalogue_of_one_machine(tmp_path, tiny_model, tiny_model_path):
     music = tmp_path / "music"
     for seed in range(6):
         add_song(music / f"song {seed}.wav", 5 + seed, seed)
@@ -33,12 +36,13 @@ def test_a_cluster_makes_the_catalogue_of_one_machine(tmp_path, tiny_model):
     alone = Catalogue.open(tmp_path / "alone", create=True)
     alone.index([music], tiny_model)
     shared = Catalogue.open(tmp_path / "shared", create=True)
-    seen = []
-    engine = RayEngine(actors=2, files_per_unit=2)
-    done = shared.index([music], tiny_model, engine=engine, progress=lambda *now: seen.append(now))
-    assert counts(done) == {"added": 7, "failed": 2}
-    assert seen[0][:2] == (0, 9)
-    assert seen[-1][:2] == (9, 9)
+    words = ["index", music, "--engine", "ray", "--actors", 2, "--model", tiny_model_path]
+    words += ["--catalogue", tmp_path / "shared", "--json"]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 3, done.output  # some files failed
+    told = json.loads(done.stdout)
+    assert (told["added"], told["failed"]) == (7, 2)
+    engine = RayEngine()
     assert_same(alone, shared)
     assert counts(shared.index([music], tiny_model, engine=engine)) == {"unchanged": 7, "failed": 2}
     (music / "song 0.wav").rename(music / "moved.wav")
