@@ -1,6 +1,11 @@
 """Search as it grows: recall and latency of one part's index, far beyond memory's comfort.
 
     python benchmarks/scale.py [--segments 100000 1000000 10000000] [--queries 100] [--folder DIR]
+    python benchmarks/scale.py --cost
+
+The second tells what one song and one known file cost, in processor time and memory: eight songs of
+four minutes as mp3, made from the demo collection, and 300,000 files that an engine only claims to
+have embedded, so that what is left is the one process that commits.
 
 What is simulated: one part's column of vectors alone, float16, in a Lance table of its own, with
 the index that a large catalogue has (IVF_RQ by dot product, 5 bits, 4,096 rows a partition, as
@@ -19,12 +24,25 @@ import argparse
 import resource
 import tempfile
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import lancedb
 import numpy as np
 import pyarrow as pa
+import torch
+from indexing import made
 from lancedb.index import IvfRq
+from torch.utils.flop_counter import FlopCounterMode
+
+from stemwise.audio import stream
+from stemwise.library.collection import Listing
+from stemwise.library.embed import embed_file
+from stemwise.library.engines import FileStored
+from stemwise.library.indexing import IndexOptions, bring_up_to_date
+from stemwise.library.store import Store
+from stemwise.library.tags import Tags
+from stemwise.models.checkpoint import load_model
 
 BLOCK = 100_000
 DIMENSIONS = 128
@@ -63,7 +81,7 @@ def written(folder, segments):
         pieces = np.repeat(np.arange(len(block) // PER_PIECE, dtype=np.int32) + first, PER_PIECE)
         column = pa.FixedSizeListArray.from_arrays(flat, DIMENSIONS)
         table.add(pa.table([pa.array(pieces), column], schema=SCHEMA))
-    table.optimize()
+    table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
     return table
 
 
@@ -130,10 +148,14 @@ def run(folder, segments, count, bits):
     table.create_index("part", config=config)
     building, cpu = time.perf_counter() - started, time.process_time() - cpu
     index_bytes = bytes_below(folder) - vectors_bytes
-    print(f"\n{segments:,} segments ({segments // PER_PIECE:,} pieces), {partitions} partitions, {bits} bits:"
-          f" vectors {vectors_bytes / segments:.0f} and index {index_bytes / segments:.0f} bytes a segment;"
-          f" written in {writing:.0f} s, index built in {building:.0f} s ({cpu:.0f} s of one core),"
-          f" all {count} queries by brute force in {scanning:.0f} s", flush=True)  # fmt: skip
+    print(
+        f"\n{segments:,} segments ({segments // PER_PIECE:,} pieces), {partitions} partitions, "
+        f"{bits} bits: vectors {vectors_bytes / segments:.0f} and index "
+        f"{index_bytes / segments:.0f} bytes a segment; written in {writing:.0f} s, index built in "
+        f"{building:.0f} s ({cpu:.0f} s of one core), {count} queries by brute force in "
+        f"{scanning:.0f} s",
+        flush=True,
+    )
     print(f"{'probes':>8}{'rows probed':>13}{'recall@10':>11}{'p50':>10}{'p99':>10}{'core ms':>10}")
     for probes in sorted({min(n, partitions) for n in (5, 20, 50, max(50, partitions // 16))}):
         found = [by_index(table, query, probes) for query in queries]
@@ -145,10 +167,68 @@ def run(folder, segments, count, bits):
             taken.append(1000 * (time.perf_counter() - began))
         cpu = 1000 * (time.process_time() - cpu) / count
         p50, p99 = np.percentile(taken, [50, 99])
-        print(f"{probes:8}{probes * segments // partitions:13,}{recall:11.3f}{p50:7.1f} ms{p99:7.1f} ms"
-              f"{cpu:7.1f} ms", flush=True)  # fmt: skip
+        rows = probes * segments // partitions
+        print(
+            f"{probes:8}{rows:13,}{recall:11.3f}{p50:7.1f} ms{p99:7.1f} ms{cpu:7.1f} ms", flush=True
+        )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"peak memory so far {peak:.1f} GB", flush=True)
+
+
+class Claiming:
+    """An engine whose files were embedded by others, and nothing of them is written."""
+
+    files_per_commit, seconds_per_commit = 100_000, 300.0
+
+    def embed(self, files, store, model, jobs, known):
+        tags = Tags("title", "artist", "album", 2000, "genre")
+        for k, path in enumerate(files):
+            yield FileStored(path, f"{k:032x}", 240.0, 24, tags, "[]")
+
+    def store(self, store, files):
+        pass
+
+    def tidy(self, store):
+        store.tidy()
+
+
+def cost(folder, songs=8, seconds=240, files=300_000):
+    model = load_model("compact")
+    store = Store(folder / "catalogue", model.fingerprint)
+    store.create()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    names = [Path(f"/music/artist {k // 100}/album {k // 10}/song {k}.mp3") for k in range(files)]
+    listing = Listing(tuple(names), {}, (), dict.fromkeys(names, (1, 1)))
+    options = IndexOptions(engine=Claiming())
+    for what in ("new", "known"):
+        started = time.process_time()
+        bring_up_to_date(store, ["/music"], listing, model, options, lambda *_: None)
+        taken = time.process_time() - started
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        print(
+            f"{files:,} {what} files in the process that commits: {1e6 * taken / files:.0f} µs of "
+            f"one core and {1000 * grown / files:.0f} bytes each",
+            flush=True,
+        )
+    made_songs = made(folder, songs, seconds)
+    embed_file(made_songs[0], model)  # warm up
+    started = time.process_time()
+    for path in made_songs:
+        for _ in stream(path, model.sample_rate_hz, model.segment_seconds):
+            pass
+    decoding = (time.process_time() - started) / songs
+    started = time.process_time()
+    segments = sum(embed_file(path, model).segments for path in made_songs)
+    embedding = (time.process_time() - started) / songs
+    wave = torch.zeros(1, round(model.segment_seconds * model.sample_rate_hz))
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model.describe(wave)
+    flops = counter.get_total_flops() * segments / songs
+    print(
+        f"a song of {seconds} s, {segments / songs:.1f} segments: {embedding:.2f} s of one core, "
+        f"{decoding:.2f} of them for decoding; {3600 / embedding:,.0f} songs a core-hour; "
+        f"{flops / 1e9:.1f} GFLOP in the network's layers"
+    )
 
 
 def main():
@@ -156,8 +236,13 @@ def main():
     parser.add_argument("--segments", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--bits", type=int, default=5)
+    parser.add_argument("--cost", action="store_true")
     parser.add_argument("--folder", type=Path, default=None, help="where the tables are made")
     options = parser.parse_args()
+    if options.cost:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            cost(Path(folder))
+        return
     for segments in options.segments:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             run(folder, segments, options.queries, options.bits)

@@ -21,7 +21,7 @@ def music(tmp_path, bucket):
     """A folder of songs, and the URI of the same on S3."""
     folder = tmp_path / "music"
     for seed in range(SONGS):
-        add_song(folder / f"song {seed:02}.wav", 40 + seed, seed)
+        add_song(folder / f"song {seed:02}.wav", 20 + seed, seed)
     (folder / "again.wav").write_bytes((folder / "song 03.wav").read_bytes())
     damage(folder / "bad.mp3")
     (folder / "notes.txt").write_text("no music")
@@ -91,6 +91,7 @@ def test_every_file_is_there_once_whatever_dies(cluster, bucket, music, tmp_path
     assert before == 9
     assert catalogue.status().waiting == SONGS + 2 - before
     seen = []
+    engine = RayEngine(actors=1)
     done = catalogue.index(
         uri, tiny_model, engine=engine, progress=lambda *now: seen.append(now[0])
     )

@@ -36,7 +36,7 @@ def test_a_cluster_makes_the_catalogue_of_one_machine(tmp_path, tiny_model, tiny
     alone = Catalogue.open(tmp_path / "alone", create=True)
     alone.index([music], tiny_model)
     shared = Catalogue.open(tmp_path / "shared", create=True)
-    words = ["index", music, "--engine", "ray", "--actors", 2, "--model", tiny_model_path]
+    words = ["index", music, "--engine", "ray", "--actors", 1, "--model", tiny_model_path]
     words += ["--catalogue", tmp_path / "shared", "--json"]
     done = CliRunner().invoke(app, [str(word) for word in words])
     assert done.exit_code == 3, done.output  # some files failed

@@ -10,7 +10,7 @@ default is 1, that of a machine that builds is 5, and an index of both fails.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,8 +32,8 @@ FRAGMENTS_TO_COMPACT = 64
 _INDEXED = {"segments": ("content",), "pieces": ("content", "path")}
 
 
-def build_indexes(store: Store, *, bits: int = BITS) -> None:
-    """Build the index of each part, and those by which contents and paths are looked up.
+def build_indexes(store: Store, parts: Sequence[str] = PARTS, *, bits: int = BITS) -> None:
+    """Build the index of each of `parts`, and those by which contents and paths are looked up.
 
     Raises:
         CatalogueError: a table cannot be read or written.
@@ -41,7 +41,7 @@ def build_indexes(store: Store, *, bits: int = BITS) -> None:
     with at_work(store):
         uri = store.uri("segments")
         rows = lance.dataset(uri).count_rows()
-        for part in PARTS:
+        for part in parts:
             lance_ray.create_index(
                 uri,
                 part,
