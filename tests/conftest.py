@@ -1,7 +1,11 @@
+import hypothesis
 import pytest
 
 from made_music import write_tiny_model
 from stemwise.models.checkpoint import load_model
+
+hypothesis.settings.register_profile("stemwise", deadline=None)  # machines are noisy
+hypothesis.settings.load_profile("stemwise")
 
 
 @pytest.fixture(scope="session")
