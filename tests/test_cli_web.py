@@ -79,9 +79,10 @@ def test_a_real_server_shows_its_page_keeps_its_token_and_ends_well(place):
     port = free_port()
     command = [sys.executable, "-m", "stemwise.cli", "serve", place / "catalogue", "--port", port,
                "--host", "0.0.0.0"]  # fmt: skip
-    before = leftovers()
+    (place / "temporary").mkdir()
     server = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True)  # fmt: skip
+                              stderr=subprocess.PIPE, text=True,
+                              env=os.environ | {"TMPDIR": str(place / "temporary")})  # fmt: skip
     try:
         printed = server.stdout.readline()
         token = re.search(r"#token=(\S{20,})", printed)[1]
@@ -102,10 +103,4 @@ def test_a_real_server_shows_its_page_keeps_its_token_and_ends_well(place):
         _, said = server.communicate(timeout=60)
     assert "Traceback" not in said
     assert token not in said
-    assert leftovers() <= before
-
-
-def leftovers():
-    """Return the temporary folders of servers."""
-    folder = os.environ.get("TMPDIR", "/tmp")
-    return {name for name in os.listdir(folder) if name.startswith("stemwise-")}
+    assert list((place / "temporary").iterdir()) == []

@@ -2,7 +2,7 @@ import pytest
 
 from stemwise.errors import UsageError
 from stemwise.web.security import COOKIE, CSP
-from stemwise.web.settings import Settings, is_loopback
+from stemwise.web.settings import Settings, child_environment, is_loopback
 
 TOKEN = "a-token-of-good-length"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -149,3 +149,13 @@ def test_bodies_are_counted_whatever_they_claim(stored, start, failure):
                                   "/page/..%2f..%2fcli.py"])  # fmt: skip
 def test_the_page_leads_nowhere_else(client, path, failure):
     failure(client.get(f"http://127.0.0.1{path}"), 404, "not_found")
+
+
+def test_processes_of_the_server_get_no_secrets(monkeypatch):
+    monkeypatch.setenv("STEMWISE_TOKEN", "secret")
+    monkeypatch.setenv("STEMWISE_SUBSONIC_PASSWORD", "secret")
+    monkeypatch.setenv("STEMWISE_CATALOGUE", "kept")
+    environment = child_environment()
+    assert "secret" not in environment.values()
+    assert environment["STEMWISE_CATALOGUE"] == "kept"
+    assert environment["OMP_NUM_THREADS"] == "1"

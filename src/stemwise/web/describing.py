@@ -10,7 +10,6 @@ import io
 import itertools
 import json
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 
 from stemwise.library.embed import FileEmbedding
 from stemwise.web.failures import HttpError
-from stemwise.web.settings import Settings
+from stemwise.web.settings import Settings, child_environment
 
 __all__ = ["Describer"]
 
@@ -29,7 +28,6 @@ _MOST_WAITING = 8
 _START_SECONDS = 120.0
 _SLACK_SECONDS = 15.0
 _MOST_BYTES = 1 << 30
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Describer:
@@ -140,7 +138,7 @@ class Describer:
             sys.executable, "-m", "stemwise.web.embedder", source,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=os.environ | dict.fromkeys(_THREADS, "1"),
+            env=child_environment(),
             start_new_session=True,
         )  # fmt: skip
         self._process = process

@@ -21,7 +21,7 @@ from stemwise.errors import CatalogueError
 from stemwise.web.current import Current
 from stemwise.web.failures import HttpError
 from stemwise.web.messages import Job, JobRequest
-from stemwise.web.settings import Settings
+from stemwise.web.settings import Settings, child_environment
 
 __all__ = ["Jobs"]
 
@@ -30,7 +30,6 @@ log = logging.getLogger("stemwise.web")
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 _PATIENCE_SECONDS = 60.0
 _ENDED = ("done", "failed", "cancelled")
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Jobs:
@@ -164,7 +163,7 @@ class Jobs:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env=os.environ | dict.fromkeys(_THREADS, "1"),
+                env=child_environment(),
                 start_new_session=True,
             )
             job.started, job.state, job.message = time.time(), "running", "looking for music"

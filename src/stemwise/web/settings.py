@@ -5,16 +5,19 @@ only from one that is wicked: docs/http.md tells what each is for.
 """
 
 import ipaddress
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stemwise.errors import UsageError
 
-__all__ = ["MOST_MATCHES", "Settings", "is_loopback"]
+__all__ = ["MOST_MATCHES", "Settings", "child_environment", "is_loopback"]
 
 MOST_MATCHES = 200
 """Matches of one search at most."""
 
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_SECRETS = ("STEMWISE_TOKEN", "STEMWISE_SUBSONIC_PASSWORD")
 _FEWEST_TOKEN_SIGNS = 12
 _FEWEST_PASSWORD_SIGNS = 8
 
@@ -109,3 +112,9 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment of processes that serve us: one thread each, and no secrets."""
+    kept = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    return kept | dict.fromkeys(_THREADS, "1")
