@@ -36,6 +36,7 @@ ARROWS = {
     "layout": {"principal"},
     "library": {"clock", "errors", "parts", "audio", "decoding", "models", "layout"},
     "web": {"errors", "parts", "decoding", "library", "models", "layout", "principal"},
+    "scale": {"errors", "parts", "audio", "models", "library"},
     "evaluation": {
         "errors", "parts", "sampling", "protocols", "scores", "corpora", "models",
         "spectrogram",
@@ -155,3 +156,9 @@ def test_search_and_serving_never_load_the_trainer():
     training = {"lightning", "sklearn", "pedalboard", "fluidsynth", "pretty_midi", "matplotlib"}
     loaded = loaded_by("import stemwise.library.search, stemwise.models.checkpoint")
     assert not training & loaded
+
+
+def test_what_a_cluster_needs_is_loaded_for_a_cluster_only():
+    scale = {"ray", "lance", "lance_ray", "stemwise.scale"}
+    everything = "stemwise.cli, stemwise.library.catalogue, stemwise.training.runs"
+    assert not scale & loaded_by(f"import {everything}")

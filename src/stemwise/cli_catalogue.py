@@ -15,6 +15,7 @@ from stemwise.errors import EXIT_SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
     from stemwise.library.catalogue import Catalogue
+    from stemwise.library.engines import Engine
     from stemwise.models.checkpoint import Model
 
 __all__ = ["AsJson", "CataloguePath", "Jobs", "catalogue_app", "catalogue_path", "collection_app"]
@@ -25,6 +26,18 @@ CataloguePath = Annotated[
 ]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Files at a time; default: the CPU cores.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+
+EngineName = Annotated[
+    str | None, typer.Option("--engine", help="ray: on a cluster, see docs/scale.md.")
+]
+Address = Annotated[str | None, typer.Option(help="Of the Ray cluster: auto, HOST:6379.")]
+Actors = Annotated[int | None, typer.Option(min=1, help="Processes; default: what fits.")]
+Gpus = Annotated[float, typer.Option(min=0, help="GPUs of each process, such as 0.25.")]
+Memory = Annotated[float | None, typer.Option(min=0.1, help="GB set aside for each process.")]
+Lists = Annotated[
+    list[Path] | None,
+    typer.Option("--list", help="Text with a path or URI a line, for a cluster; repeatable."),
+]
 
 EXIT_INTERRUPTED = 130
 
@@ -66,6 +79,12 @@ def index(
     ] = False,
     watch: Annotated[bool, typer.Option(help="Go on, and index whatever changes.")] = False,
     nice: Annotated[int, typer.Option(min=0, max=19, help="Give way to other programs.")] = 0,
+    engine: EngineName = None,
+    address: Address = None,
+    actors: Actors = None,
+    gpus: Gpus = 0.0,
+    memory: Memory = None,
+    lists: Lists = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring the catalogue up to date with music folders; stop it at any time."""
@@ -73,7 +92,9 @@ def index(
     from stemwise.library.search import prepare
     from stemwise.models.checkpoint import load_model
 
-    _check_choices(paths, rebuild, watch, limit, prune or prune_empty, exclude, by_content)
+    named = [*(paths or []), *(lists or [])]
+    _check_choices(named, rebuild, watch, limit, prune or prune_empty, exclude, by_content)
+    cluster = _cluster(engine, address, actors, gpus, memory, lists, rebuild or watch)
     os.nice(nice)
     signal.signal(signal.SIGTERM, _interrupt)
     store = Catalogue.open(catalogue_path(catalogue), create=not rebuild)
@@ -85,10 +106,11 @@ def index(
     with _stopping_well(), console.progress("files") as progress:
         summary = store.index(
             paths or [], loaded, jobs, progress, retry=retry, limit=limit, prune=prune,
-            prune_empty=prune_empty, exclude=exclude or [], by_content=by_content,
+            prune_empty=prune_empty, exclude=exclude or [], by_content=by_content, engine=cluster,
         )  # fmt: skip
     console.print_index(summary, as_json)
-    prepare(store)
+    if cluster is None:
+        prepare(store)
     if watch:
         _watch(store, paths or [], loaded, jobs, prune, exclude or [], as_json)
     elif summary.failed:
@@ -166,6 +188,33 @@ def _check_choices(
         raise UsageError(
             "--watch sees by its name whether a new file is music; leave out --by-content"
         )
+
+
+def _cluster(
+    name: str | None,
+    address: str | None,
+    actors: int | None,
+    gpus: float,
+    memory: float | None,
+    lists: list[Path] | None,
+    alone: bool,
+) -> "Engine | None":
+    """Return the engine called `name`; None for this machine's threads."""
+    if name is None:
+        if address or actors or gpus or memory or lists:
+            raise UsageError(
+                "--address, --actors, --gpus, --memory and --list are for a cluster; add: "
+                "--engine ray"
+            )
+        return None
+    if name != "ray":
+        raise UsageError(f"there is no engine {name!r}; write: --engine ray, or leave it out")
+    if alone:
+        raise UsageError("--rebuild and --watch run on this machine; leave out --engine")
+    from stemwise.scale.engine import RayEngine
+
+    memory_bytes = int(memory * 1e9) if memory else None
+    return RayEngine(address, actors, gpus, memory_bytes, lists or [])
 
 
 def _rebuild(

@@ -148,7 +148,7 @@ def test_indexing_keeps_the_search_indexes_of_what_it_wrote(
 ):
     seen = []
     monkeypatch.setattr(
-        "stemwise.library.catalogue.keep_indexes", lambda table: seen.append(table.count_rows())
+        "stemwise.library.engines.keep_indexes", lambda table: seen.append(table.count_rows())
     )
     catalogue.index([music], tiny_model)
     assert seen == [sum(piece.segments for piece in catalogue.pieces())] != [0]

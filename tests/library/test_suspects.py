@@ -72,6 +72,6 @@ def test_a_run_that_was_killed_blames_no_file(
     assert counts(catalogue.index([music], tiny_model)) == {"added": 4}
     assert not os.path.exists(Journal(catalogue.directory).path)
     monkeypatch.setattr(
-        "stemwise.library.indexing.find_killers", lambda paths: dict.fromkeys(paths, "")
+        "stemwise.library.engines.find_killers", lambda paths: dict.fromkeys(paths, "")
     )
     assert counts(catalogue.index([music], tiny_model)) == {"unchanged": 4}

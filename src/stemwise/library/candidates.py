@@ -35,16 +35,27 @@ from stemwise.library.query import Query
 from stemwise.library.vectors import MOST_IN_MEMORY, Floats
 from stemwise.parts import PARTS
 
-__all__ = ["Round", "build_indexes", "has_indexes", "keep_indexes", "nearest", "rounds"]
+__all__ = [
+    "BITS",
+    "ROWS_PER_PARTITION",
+    "SAMPLES_PER_PARTITION",
+    "Round",
+    "build_indexes",
+    "has_indexes",
+    "keep_indexes",
+    "nearest",
+    "needs_indexes",
+    "rounds",
+]
 
 BITS = 5
 FIRST_LIST = 300
 LONGEST_LIST = 20_000
 _SHARE_LISTED = 20  # in a very large catalogue, one segment in so many
-_ROWS_PER_PARTITION = 4096
+ROWS_PER_PARTITION = 4096
 _SHARE_PROBED = 16  # of the partitions, one in so many, and no fewer than
 _FEWEST_PROBES = 50
-_SAMPLES_PER_PARTITION = 64
+SAMPLES_PER_PARTITION = 64
 
 
 @dataclass(frozen=True)
@@ -67,13 +78,13 @@ def build_indexes(table: Any, *, bits: int = BITS) -> None:
 
     Rows added later are found without it, more slowly, until the table is optimized.
     """
-    partitions = max(1, table.count_rows() // _ROWS_PER_PARTITION)
+    partitions = max(1, table.count_rows() // ROWS_PER_PARTITION)
     for part in PARTS:
         config = IvfRq(
             distance_type="dot",
             num_bits=bits,
             num_partitions=partitions,
-            sample_rate=_SAMPLES_PER_PARTITION,
+            sample_rate=SAMPLES_PER_PARTITION,
         )
         table.create_index(part, config=config, wait_timeout=timedelta(days=1))
 
@@ -84,16 +95,21 @@ def keep_indexes(table: Any, most: int = MOST_IN_MEMORY) -> bool:
     To be called by the one who writes, after adding rows. They are built anew once half of the rows
     are not in them; up to that, ``table.optimize()`` adds rows to them.
     """
+    if not needs_indexes(table, most):
+        return False
+    build_indexes(table)
+    return True
+
+
+def needs_indexes(table: Any, most: int = MOST_IN_MEMORY) -> bool:
+    """Tell whether a table is large, and at least half of its rows are in no index."""
     rows = table.count_rows()
     if rows <= most:
         return False
-    if has_indexes(table):
-        names = [index.name for index in table.list_indices()]
-        indexed = min(table.index_stats(name).num_indexed_rows for name in names)
-        if 2 * indexed >= rows:
-            return False
-    build_indexes(table)
-    return True
+    if not has_indexes(table):
+        return True
+    stats = [table.index_stats(i.name) for i in table.list_indices() if i.columns[0] in PARTS]
+    return bool(2 * min(each.num_indexed_rows for each in stats) < rows)
 
 
 def has_indexes(table: Any) -> bool:
@@ -151,7 +167,7 @@ def nearest(
     list. Rows that are not among the space's vectors are left out.
     """
     table = space.vectors.table
-    partitions = len(space.vectors.row_ids) // _ROWS_PER_PARTITION
+    partitions = len(space.vectors.row_ids) // ROWS_PER_PARTITION
     probes = max(_FEWEST_PROBES, partitions // _SHARE_PROBED)
     query = table.search(list(vectors), vector_column_name=PARTS[part], query_type="vector")
     query = query.distance_type("dot").nprobes(probes).select(["_distance"]).with_row_id(True)

@@ -16,7 +16,6 @@ Reading needs no lock and sees each commit whole. What is read is always of one 
 switches in between, it is read again.
 """
 
-import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
@@ -26,11 +25,11 @@ from typing import TypeVar
 import pyarrow as pa
 
 from stemwise.errors import CatalogueError, FingerprintError, UsageError
-from stemwise.library.candidates import keep_indexes
-from stemwise.library.collection import music_files
 from stemwise.library.duplicates import are_one_recording
+from stemwise.library.engines import Engine, ThisMachine
 from stemwise.library.indexing import IndexOptions, IndexSummary, Progress, bring_up_to_date
 from stemwise.library.metadata import FORMAT, Generation, Metadata, read_metadata, write_metadata
+from stemwise.library.places import Place, exists, place_of
 from stemwise.library.pruning import under
 from stemwise.library.rebuilding import RebuildSummary, embed_again
 from stemwise.library.search import similar as similar_to
@@ -68,9 +67,9 @@ class Catalogue:
             CatalogueError: there is none and `create` is false; it is damaged; or it has another
                 format; or the folder cannot be made.
         """
-        directory = Path(path).absolute()
+        directory = place_of(path)
         try:
-            if create:
+            if create and not isinstance(directory, Place):
                 directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CatalogueError(f"{directory} cannot be made: {error.strerror}") from error
@@ -113,6 +112,7 @@ class Catalogue:
         prune_empty: bool = False,
         exclude: Iterable[str] = (),
         by_content: bool = False,
+        engine: Engine | None = None,
     ) -> IndexSummary:
         """Bring the catalogue up to date with the music files at and under `paths`.
 
@@ -134,6 +134,7 @@ class Catalogue:
             prune_empty: forget them too, and those of a folder in `paths` that is not there.
             exclude: globs of files and folders to pass over.
             by_content: look also into files whose extension is not that of music.
+            engine: who finds and reads the files: this machine's threads, or a cluster.
 
         Raises:
             FingerprintError: the catalogue holds vectors of another model.
@@ -143,19 +144,21 @@ class Catalogue:
         """
         if limit is not None and limit < 1:
             raise UsageError(f"the limit must be 1 file or more, got {limit}")
-        given = [paths] if isinstance(paths, str | Path) else list(paths)
-        tops = [os.path.abspath(path) for path in given]
-        there = [top for top in tops if os.path.lexists(top)]
+        engine = engine or ThisMachine()
+        named = [paths] if isinstance(paths, str | Path) else list(paths)
+        places = [place_of(path) for path in named]
+        tops = [str(place) for place in places]
+        there = [place for place in places if exists(place)]
         if len(there) < len(tops) and not prune_empty:
-            self._complain_of_missing(sorted(set(tops) - set(there)))
-        listing = music_files(there if prune_empty else given, exclude, by_content=by_content)
+            self._complain_of_missing(sorted(set(tops) - set(map(str, there))))
+        listing = engine.find(there if prune_empty else named, exclude, by_content=by_content)
         if model is None:
             model = load_model(self.model_source or "compact")
-        options = IndexOptions(jobs, retry, limit, prune, prune_empty)
+        options = IndexOptions(jobs, retry, limit, prune, prune_empty, engine)
         with one_writer(self.directory):
             store = self._claim(model)
             summary = bring_up_to_date(store, tops, listing, model, options, progress)
-            keep_indexes(store.table("segments"))
+            engine.keep_indexes(store)
         return summary
 
     def rebuild(
@@ -258,7 +261,7 @@ class Catalogue:
             UsageError: no piece fits, or several recordings do.
         """
         pieces = self.pieces()
-        path = Path(os.path.abspath(text))
+        path = place_of(text)
         folded = text.casefold()
         tests: list[Callable[[Piece], bool]] = [
             lambda piece: piece.id == folded or piece.path == path,

@@ -23,7 +23,7 @@ import os
 import stat
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from mutagen.smf import SMF
 from stemwise.audio import EXTENSIONS, open_file
 from stemwise.errors import AudioError, UsageError
 
-__all__ = ["MARKER", "Listing", "PassedOver", "Reason", "music_files", "walk"]
+__all__ = ["MARKER", "Listing", "PassedOver", "Reason", "exclusion", "music_files", "walk"]
 
 MARKER = ".notmusic"
 
@@ -77,6 +77,8 @@ class Listing:
     files: tuple[Path, ...]  # the music, sorted, each once
     counts: Mapping[Reason, int]  # entries passed over, by reason
     passed_over: tuple[PassedOver, ...]  # those that are not merely hidden, excluded or no music
+    # of files elsewhere: size in bytes, modification time in ns
+    states: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def found(self) -> int:
@@ -126,7 +128,7 @@ def walk(
     The order follows from the names alone: files named; then, folder by folder, its files and what
     lies in its folders; then links.
     """
-    spec = _spec(exclude)
+    spec = exclusion(exclude)
     files, folders = _tops(paths)
     search = _Search(spec, by_content, set(files), folders)
     for name in files:
@@ -136,7 +138,12 @@ def walk(
     yield from search.linked()
 
 
-def _spec(exclude: Iterable[str]) -> pathspec.GitIgnoreSpec | None:
+def exclusion(exclude: Iterable[str]) -> pathspec.GitIgnoreSpec | None:
+    """Return what matches the globs `exclude`; None if there are none.
+
+    Raises:
+        UsageError: one of them is no glob.
+    """
     globs = [glob for glob in exclude if glob.strip() and not glob.startswith("#")]
     for glob in globs:
         try:

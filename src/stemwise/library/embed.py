@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from stemwise.audio import RANGE_THRESHOLD, cut, level_db, open_file, stream
 from stemwise.errors import AudioError, ModelError, StemwiseError, UsageError
 from stemwise.library.collection import music_files
+from stemwise.library.tags import Tags
 from stemwise.models.checkpoint import Model
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS
 
@@ -61,6 +62,11 @@ class FileEmbedding:
     presence: NDArray[np.float32]  # (S, 5), 0..1
     level_db: NDArray[np.float32]  # (S,)
 
+    @property
+    def segments(self) -> int:
+        """The number of segments, S."""
+        return len(self.start_seconds)
+
 
 @dataclass(frozen=True)
 class FileFailure:
@@ -77,6 +83,7 @@ class FileMatch:
 
     path: Path
     content: str
+    tags: Tags | None = None  # if they were read with it
 
 
 FileResult = FileEmbedding | FileMatch | FileFailure

@@ -21,18 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from stemwise.library.collection import Listing
-from stemwise.library.embed import FileEmbedding, FileFailure, FileMatch, embed_files
+from stemwise.library.embed import FileEmbedding, FileFailure, FileMatch
+from stemwise.library.engines import Engine, FileStored, Found, ThisMachine
+from stemwise.library.places import exists, place_of
 from stemwise.library.pruning import forgettable, under
 from stemwise.library.store import Store
-from stemwise.library.suspects import Journal, find_killers
-from stemwise.library.tables import Failure, Piece, as_row, schema
-from stemwise.library.tags import read_tags
+from stemwise.library.tables import Failure, Piece, as_row
+from stemwise.library.tags import Tags, read_tags
 from stemwise.models.checkpoint import Model
-from stemwise.parts import PARTS
 
 __all__ = ["IndexOptions", "IndexSummary", "Progress", "bring_up_to_date"]
 
@@ -71,24 +68,25 @@ class IndexSummary:
 class _Batch:
     """Rows that wait to be written."""
 
-    segments: list[FileEmbedding] = field(default_factory=list)
+    segments: list[FileEmbedding | FileStored] = field(default_factory=list)
     pieces: dict[str, dict[str, Any]] = field(default_factory=dict)  # by path
     errors: dict[str, dict[str, Any]] = field(default_factory=dict)  # by path
     stale_pieces: set[str] = field(default_factory=set)
     stale_errors: set[str] = field(default_factory=set)
+    rows_held: int = 0  # segments whose vectors are in memory
 
-    def full(self) -> bool:
+    def full(self, most_files: int) -> bool:
         """Tell whether this is enough for one commit."""
-        segments = sum(len(file.start_seconds) for file in self.segments)
         files = len(self.pieces) + len(self.errors)
-        return files >= FILES_PER_COMMIT or segments >= SEGMENTS_PER_COMMIT
+        return files >= most_files or self.rows_held >= SEGMENTS_PER_COMMIT
 
 
 class _Run:
     """The state of one index: what is known, what has changed, what waits to be written."""
 
-    def __init__(self, store: Store, retry: bool) -> None:
+    def __init__(self, store: Store, engine: Engine, retry: bool) -> None:
         self.store = store
+        self.engine = engine
         self.retry = retry
         self.pieces = {str(piece.path): piece for piece in store.pieces()}
         self.errors = {str(failure.path): failure for failure in store.failures()}
@@ -100,7 +98,7 @@ class _Run:
         for name, piece in self.pieces.items():
             self.places.setdefault(piece.content, set()).add(name)
         self.counts = dict.fromkeys(_COUNTS, 0)
-        self.stats: dict[str, os.stat_result] = {}
+        self.states: dict[str, tuple[int, int]] = {}  # size in bytes, modification time in ns
         self.gone: set[str] = set()  # not found
         self.vanished: set[str] = set()  # found, but gone since
         self.batch = _Batch()
@@ -115,21 +113,18 @@ class _Run:
         lost = {name for name in self.errors if name not in names and under(name, tops)}
         self.batch.stale_errors |= lost
 
-    def pending(self, files: Sequence[Path]) -> Iterator[Path]:
+    def pending(self, listing: Listing) -> Iterator[Path]:
         """Yield the files that must be opened; settle the others."""
-        for path in files:
+        for path in listing.files:
             name = _text(path)
-            try:
-                stat = path.stat()
-            except OSError:
-                stat = os.stat_result((0,) * 10)  # gone or locked away: reading it says which
-            self.stats[name] = stat
+            state = listing.states.get(path) or _state(path)
+            self.states[name] = state
             piece, failure = self.pieces.get(name), self.errors.get(name)
-            if not self.retry and piece is None and _same(failure, stat):
+            if not self.retry and piece is None and _same(failure, state):
                 self.counts["failed"] += 1
             elif name != str(path):
                 self.fail(name, f"{name} has a name that is not valid Unicode; rename it")
-            elif failure is None and piece is not None and piece.segments and _same(piece, stat):
+            elif failure is None and piece is not None and piece.segments and _same(piece, state):
                 self.counts["unchanged"] += 1
                 if piece.missing:
                     self.batch.pieces[name] = as_row(piece) | {"missing": False}
@@ -144,37 +139,38 @@ class _Run:
             self.batch.pieces |= rows
             self.write()
             for name, row in rows.items():
-                self.pieces[name] = Piece(**{**row, "path": Path(name)})
+                self.pieces[name] = Piece(**{**row, "path": place_of(name)})
 
     def waiting_row(self, name: str) -> dict[str, Any]:
         """Return the row of a file that is there and was not read yet."""
         nothing = {"content": "", "segments": 0, "duration_seconds": 0.0, "missing": False}
         texts = dict.fromkeys(("title", "artist", "album", "genre"), "")
         row = {"path": name, "year": None, "bpm": None} | nothing | texts
-        return row | {"size_bytes": self.stats[name].st_size, "mtime_ns": _NEVER}
+        return row | {"size_bytes": self.states[name][0], "mtime_ns": _NEVER}
 
-    def take(self, result: FileEmbedding | FileMatch | FileFailure) -> None:
+    def take(self, result: Found) -> None:
         """Note the result of one file, and write if enough has come together."""
         name = str(result.path)
         if not isinstance(result, FileFailure):
-            if isinstance(result, FileEmbedding):
+            if not isinstance(result, FileMatch):
                 self.hours += result.duration_seconds / 3600
                 if result.content not in self.contents:
                     self.batch.segments.append(result)
-                    self.contents[result.content] = (
-                        result.duration_seconds,
-                        len(result.start_seconds),
-                    )
-            self.keep(name, result.content)
-        elif os.path.lexists(name):
+                    if isinstance(result, FileEmbedding):
+                        self.batch.rows_held += result.segments
+                    self.contents[result.content] = (result.duration_seconds, result.segments)
+            tags = None if isinstance(result, FileEmbedding) else result.tags
+            self.keep(name, result.content, tags or read_tags(result.path))
+        elif exists(result.path):
             self.fail(name, result.reason, unread=result.unread)
         else:
             self.vanish(name)
-        late = time.monotonic() - self.written > SECONDS_PER_COMMIT
-        if late or self.batch.full():
+        pace = self.engine.seconds_per_commit or SECONDS_PER_COMMIT
+        late = time.monotonic() - self.written > pace
+        if late or self.batch.full(self.engine.files_per_commit or FILES_PER_COMMIT):
             self.write()
 
-    def keep(self, name: str, content: str) -> None:
+    def keep(self, name: str, content: str, tags: Tags) -> None:
         """Note that the file `name` holds `content`."""
         old = self.pieces.get(name)
         if old is not None and not old.content:
@@ -196,26 +192,26 @@ class _Run:
         row: dict[str, Any] = {
             "path": name,
             "content": content,
-            "size_bytes": self.stats[name].st_size,
-            "mtime_ns": self.stats[name].st_mtime_ns,
+            "size_bytes": self.states[name][0],
+            "mtime_ns": self.states[name][1],
             "duration_seconds": duration_seconds,
             "segments": segments,
             "missing": False,
         }
-        row |= vars(read_tags(Path(name)))
+        row |= vars(tags)
         self.batch.pieces[name] = row
-        self.pieces[name] = Piece(**{**row, "path": Path(name)})
+        self.pieces[name] = Piece(**{**row, "path": place_of(name)})
         self.places.setdefault(content, set()).add(name)
         if name in self.errors:
             self.batch.stale_errors.add(name)
 
     def fail(self, name: str, reason: str, unread: bool = False) -> None:
         """Note that the file `name` cannot be used; keep its vectors if it could not be read."""
-        stat, piece = self.stats[name], self.pieces.get(name)
+        (size_bytes, mtime_ns), piece = self.states[name], self.pieces.get(name)
         self.counts["failed"] += 1
         clean = reason.encode("utf-8", "backslashreplace").decode()
-        mtime_ns = _NEVER if unread else stat.st_mtime_ns  # a file that is locked is tried again
-        row = {"path": name, "reason": clean, "size_bytes": stat.st_size, "mtime_ns": mtime_ns}
+        mtime_ns = _NEVER if unread else mtime_ns  # a file that is locked is tried again
+        row = {"path": name, "reason": clean, "size_bytes": size_bytes, "mtime_ns": mtime_ns}
         if name not in self.errors or row != as_row(self.errors[name]):
             self.batch.errors[name] = row
         if piece is not None and unread and piece.segments:
@@ -235,20 +231,20 @@ class _Run:
     def moved_from(self, content: str) -> str | None:
         """Return the first path that held `content` and no longer exists."""
         for name in sorted(self.places.get(content, ())):
-            if name in self.gone or not os.path.exists(name):
+            if name in self.gone or not exists(place_of(name), follow=True):
                 return name
         return None
 
     def write(self) -> None:
         """Commit what waits. Segments first: a piece whose row is there has all its vectors."""
         batch, self.batch = self.batch, _Batch()  # so that an interrupt never writes it twice
-        self.store.append("segments", _segment_rows(batch.segments, self.store.fingerprint))
+        self.engine.store(self.store, batch.segments)
         self.store.put("errors", list(batch.errors.values()))
         self.store.put("pieces", list(batch.pieces.values()), forget=batch.stale_pieces)
         self.store.drop("errors", "path", batch.stale_errors)
         self.commits += 1
         if self.commits % COMMITS_PER_TIDYING == 0:
-            self.store.tidy()
+            self.engine.tidy(self.store)
         self.written = time.monotonic()
 
     def finish(self, forget: set[str]) -> None:
@@ -267,7 +263,7 @@ class _Run:
                 self.batch.pieces[name] = row | {"duration_seconds": known[0], "segments": known[1]}
         self.write()
         self.store.remove_orphans()
-        self.store.tidy()
+        self.engine.tidy(self.store)
 
 
 @dataclass(frozen=True)
@@ -279,6 +275,7 @@ class IndexOptions:
     limit: int | None = None  # files to open at most
     prune: bool = False  # forget pieces whose file has gone, but for those that `pruning` spares
     prune_empty: bool = False  # forget also those of empty and vanished folders
+    engine: Engine = field(default_factory=ThisMachine)
 
 
 def bring_up_to_date(
@@ -296,34 +293,23 @@ def bring_up_to_date(
     began = time.monotonic()
     files = listing.files
     store.remove_orphans()
-    run = _Run(store, options.retry)
+    run = _Run(store, options.engine, options.retry)
     run.look(tops, files)
-    waiting = list(run.pending(files))
+    waiting = list(run.pending(listing))
     run.announce(waiting)
     now = waiting[: options.limit]
     done, total = len(files) - len(waiting), len(files) - len(waiting) + len(now)
-    journal = Journal(store.directory)
-    left = journal.left()
-    killers = find_killers([path for path in now if str(path) in left])
-    journal.clear()
-    for path, reason in killers.items():
-        run.fail(str(path), reason)
-    done += len(killers)
     progress(done, total, run.hours)
-    good = journal.begin(path for path in now if path not in killers)
-    results = embed_files(good, model, options.jobs, known=run.contents, in_order=False)
+    results = options.engine.embed(now, store, model, options.jobs, run.contents)
     try:
         for result in results:
             run.take(result)
-            journal.end(result.path)
             done += 1
             progress(done, total, run.hours)
     except KeyboardInterrupt:
         results.close()
-        journal.clear()
         run.write()
         raise
-    journal.clear()
     forget: set[str] = set()
     spared: tuple[Path, ...] = ()
     if options.prune or options.prune_empty:
@@ -345,30 +331,17 @@ def bring_up_to_date(
     )
 
 
-def _segment_rows(files: list[FileEmbedding], fingerprint: str) -> pa.Table:
-    """Return the segments of `files` as rows."""
-    wanted = schema("segments", fingerprint)
-    if not files:
-        return wanted.empty_table()
-    contents = [file.content for file in files for _ in file.start_seconds]
-    columns = {"content": pa.array(contents, pa.string())}
-    columns["start_seconds"] = pa.array(np.concatenate([file.start_seconds for file in files]))
-    columns["level_db"] = pa.array(np.concatenate([file.level_db for file in files]))
-    for i, part in enumerate(PARTS):
-        block = np.concatenate([file.embeddings[:, i] for file in files]).astype(np.float16)
-        columns[part] = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), block.shape[-1])
-        presence = np.concatenate([file.presence[:, i] for file in files])
-        columns[f"presence_{part}"] = pa.array(presence)
-    return pa.table(columns, schema=wanted)
-
-
-def _same(known: Piece | Failure | None, stat: os.stat_result) -> bool:
+def _same(known: Piece | Failure | None, state: tuple[int, int]) -> bool:
     """Tell whether the file is, by size and modification time, the one that is known."""
-    return (
-        known is not None
-        and known.size_bytes == stat.st_size
-        and known.mtime_ns == stat.st_mtime_ns
-    )
+    return known is not None and (known.size_bytes, known.mtime_ns) == state
+
+
+def _state(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0  # gone or locked away: reading it says which
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _text(path: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stemwise.errors import CatalogueError
+from stemwise.library.places import Place, read_text, write_text
 
 __all__ = [
     "FORMAT",
@@ -89,9 +90,13 @@ def write_metadata(directory: Path, metadata: Metadata) -> None:
         CatalogueError: it cannot be written.
     """
     partial = directory / f"{_FILE}.partial"
+    text = metadata.model_dump_json(indent=1) + "\n"
     try:
+        if isinstance(directory, Place):
+            write_text(directory / _FILE, text)
+            return
         with partial.open("w", encoding="utf-8") as file:
-            file.write(metadata.model_dump_json(indent=1) + "\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(directory / _FILE)
@@ -102,13 +107,14 @@ def write_metadata(directory: Path, metadata: Metadata) -> None:
             os.close(folder)
     except OSError as error:
         raise CatalogueError(
-            f"{directory / _FILE} cannot be written: {error.strerror}; what was there is safe"
+            f"{directory / _FILE} cannot be written: {error.strerror or error}; what was there is "
+            "safe"
         ) from error
 
 
 def _read(directory: Path) -> dict[str, object] | None:
     try:
-        written = json.loads((directory / _FILE).read_text(encoding="utf-8"))
+        written = json.loads(read_text(directory / _FILE))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

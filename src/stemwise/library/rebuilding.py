@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stemwise.errors import CatalogueError
+from stemwise.errors import CatalogueError, UsageError
 from stemwise.library.collection import Listing
 from stemwise.library.indexing import IndexOptions, Progress, bring_up_to_date
+from stemwise.library.places import Place, place_of
 from stemwise.library.store import Store
 from stemwise.library.tables import Piece, as_row
 from stemwise.models.checkpoint import Model
@@ -57,11 +58,17 @@ def embed_again(
 
     Raises:
         CatalogueError: not one of the known files is there.
+        UsageError: some of them are not on this machine.
     """
     began = time.monotonic()
     pieces = {str(piece.path): piece for piece in old.pieces()}
     failures = {str(failure.path): failure for failure in old.failures()}
     known = pieces.keys() | failures.keys()
+    if elsewhere := [name for name in known if isinstance(place_of(name), Place)]:
+        raise UsageError(
+            f"the catalogue knows {len(elsewhere)} files that are not on this machine (the first: "
+            f"{min(elsewhere)}); index them with the other model into another catalogue"
+        )
     files = tuple(Path(name) for name in sorted(known) if os.path.isfile(name))
     listing = Listing(files, counts={}, passed_over=())
     if known and not files:

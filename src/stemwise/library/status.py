@@ -16,7 +16,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyarrow import fs
+
 from stemwise.library.metadata import Metadata
+from stemwise.library.places import Place, filesystem_of
 from stemwise.library.store import Store
 
 __all__ = ["Status", "count"]
@@ -77,6 +80,10 @@ def count(directory: Path, metadata: Metadata, store: Store) -> Status:
 
 def _bytes_below(directory: Path) -> int:
     """Return the bytes of all files below; what a writer removes meanwhile does not count."""
+    if isinstance(directory, Place):
+        storage, inner = filesystem_of(directory)
+        below = fs.FileSelector(inner, recursive=True, allow_not_found=True)
+        return sum(info.size or 0 for info in storage.get_file_info(below))
     total = 0
     for folder, _, names in os.walk(directory):  # passes over folders that vanish; rglob raises
         for name in names:

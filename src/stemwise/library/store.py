@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ import lancedb
 import pyarrow as pa
 
 from stemwise.errors import BusyError, CatalogueError
+from stemwise.library.lease import check_lease, lease_on, unfinished
+from stemwise.library.places import Place, place_of
 from stemwise.library.tables import SCHEMAS, Failure, Piece, reason_of, schema, table_name
 from stemwise.library.vectors import scan
 
@@ -40,8 +42,12 @@ class Store:
     def __init__(self, directory: Path, fingerprint: str) -> None:
         self.directory = directory
         self.fingerprint = fingerprint
-        self._database = lancedb.connect(directory / "tables")
+        self._database = lancedb.connect(str(directory / "tables"))
         self._held: dict[str, Any] = {}
+
+    def uri(self, kind: str) -> str:
+        """Return where a table lies, as Lance names it."""
+        return str(self.directory / "tables" / f"{table_name(kind, self.fingerprint)}.lance")
 
     def create(self) -> None:
         """Make those tables that are not there."""
@@ -84,13 +90,13 @@ class Store:
     def pieces(self) -> list[Piece]:
         """Return all pieces by path, those without vectors or file too."""
         rows = self.read("pieces", SCHEMAS["pieces"].names).drop_columns("_rowid").to_pylist()
-        pieces = [Piece(**{**row, "path": Path(row["path"])}) for row in rows]
+        pieces = [Piece(**{**row, "path": place_of(row["path"])}) for row in rows]
         return sorted(pieces, key=lambda piece: piece.path)
 
     def failures(self) -> list[Failure]:
         """Return the files that could not be used, by path."""
         rows = self.read("errors", SCHEMAS["errors"].names).drop_columns("_rowid").to_pylist()
-        failures = [Failure(**{**row, "path": Path(row["path"])}) for row in rows]
+        failures = [Failure(**{**row, "path": place_of(row["path"])}) for row in rows]
         return sorted(failures, key=lambda failure: failure.path)
 
     def append(self, kind: str, rows: pa.Table) -> None:
@@ -134,7 +140,11 @@ class Store:
     def replace_segments(self) -> None:
         """Put an empty table in place of "segments", which may be damaged."""
         name = table_name("segments", self.fingerprint)
-        shutil.rmtree(self.directory / "tables" / f"{name}.lance", ignore_errors=True)
+        if isinstance(self.directory, Place):
+            with suppress(*_FAILURES):  # it is not there
+                self._database.drop_table(name)
+        else:
+            shutil.rmtree(self.directory / "tables" / f"{name}.lance", ignore_errors=True)
         self.create()
 
     def tidy(self) -> None:
@@ -151,11 +161,16 @@ def one_writer(directory: Path, patience_seconds: float = 0.0) -> Iterator[None]
     """Hold the lock of the one writer; the system frees it if the process dies.
 
     The file ``lock`` holds a 1 from the start of a writer to its good end, see `was_interrupted`.
+    On object storage it is a `stemwise.library.lease`, and there is no patience.
 
     Raises:
         BusyError: another process holds it, and did so for `patience_seconds`.
         CatalogueError: `directory` cannot be written.
     """
+    if isinstance(directory, Place):
+        with lease_on(directory):
+            yield
+        return
     try:
         file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
@@ -178,6 +193,8 @@ def one_writer(directory: Path, patience_seconds: float = 0.0) -> Iterator[None]
 
 def was_interrupted(directory: Path) -> bool:
     """Tell whether a writer is at work, or the last one was killed or failed."""
+    if isinstance(directory, Place):
+        return unfinished(directory)
     try:
         return (directory / "lock").read_bytes() == b"1"
     except FileNotFoundError:
@@ -194,6 +211,11 @@ def remove_other_tables(
     kept = set(fingerprints)
     wanted = {table_name(kind, name) for name in kept for kind in SCHEMAS} | set(also)
     with _told(directory):
+        if isinstance(directory, Place):
+            database = lancedb.connect(str(directory / "tables"))
+            for name in set(database.list_tables(limit=1000).tables) - wanted:
+                database.drop_table(name)
+            return
         for path in sorted((directory / "tables").glob("*.lance")):
             if path.stem not in wanted:
                 shutil.rmtree(path)
@@ -228,6 +250,8 @@ def _locked(file: int) -> bool:
 def _told(directory: Path) -> Iterator[None]:
     """Turn what LanceDB raises when it writes into one line."""
     try:
+        if isinstance(directory, Place):
+            check_lease(directory)
         yield
     except CatalogueError:
         raise
