@@ -4,8 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 
-# Debian's packages: the synthesizer and one soundfont for the tests, all soundfonts to render.
+# Debian's packages: the synthesizer and one soundfont for the tests, all soundfonts to render, and
+# a browser for the tests of the page.
 TEST_PACKAGES := libfluidsynth3 timgm6mb-soundfont
+BROWSER_PACKAGES := chromium
 RENDER_PACKAGES := $(TEST_PACKAGES) fluid-soundfont-gm opl3-soundfont \
   musescore-general-soundfont-small avldrums.lv2-soundfont
 APT := DEBIAN_FRONTEND=noninteractive $(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get
@@ -57,7 +59,7 @@ benchmark: render
 render: $(STAMPS)/test system-render
 
 .PHONY: system-test system-render
-system-test: PACKAGES = $(TEST_PACKAGES)
+system-test: PACKAGES = $(TEST_PACKAGES) $(BROWSER_PACKAGES)
 system-render: PACKAGES = $(RENDER_PACKAGES)
 system-test system-render:
 	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || { \

@@ -1,8 +1,12 @@
+import hypothesis
 import pytest
 
 from made_music import write_tiny_model
 from made_storage import emulated_s3
 from stemwise.models.checkpoint import load_model
+
+hypothesis.settings.register_profile("stemwise", deadline=None)  # machines are noisy
+hypothesis.settings.load_profile("stemwise")
 
 
 @pytest.fixture(scope="session")

@@ -22,14 +22,15 @@ def small_overrides(path, rate_hz=RATE_HZ, parts=("bass",), epochs=1, batch=2):
                   f"{table}.hop_samples=128", f"{table}.channels=[4, 6, 8, 10]"]  # fmt: skip
         words += [f"{table}.n_mels=32"] if shape.n_mels else []
         words += [f"{table}.parts={list(parts)}"] if hasattr(shape, "parts") else []
-    if hasattr(recipe.model, "separator_channels"):
-        words += ["model.separator_channels=[4, 6, 8, 8]"]
+    for key in ("separator_channels", "mask_channels"):
+        words += [f"model.{key}=[4, 6, 8, 8]"] if hasattr(recipe.model, key) else []
     for stage in recipe.stages:
-        if stage == "contrastive":
-            words += [f"contrastive.{key}" for key in (
-                "mixtures=4", "steps=3", "steps_per_epoch=3", "warmup_steps=1", "mask_layer=3",
-                "separated_mixtures=2")]  # fmt: skip
-            words += ["contrastive.twins=2"] if recipe.contrastive.twins else []
+        if stage in ("contrastive", "masked"):
+            own = ("mask_layer=3", "separated_mixtures=2")
+            own = own if stage == "contrastive" else ("separation_only_steps=1",)
+            words += [f"{stage}.{key}" for key in (
+                "mixtures=4", "steps=3", "steps_per_epoch=3", "warmup_steps=1", *own)]  # fmt: skip
+            words += [f"{stage}.twins=2"] if getattr(recipe, stage).twins else []
             continue
         counts = (
             (f"items_per_epoch={items}", f"valid_items={batch}", "segments_per_song=3")

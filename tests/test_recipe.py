@@ -10,7 +10,14 @@ from typer.testing import CliRunner
 
 from stemwise.cli import app
 from stemwise.errors import RecipeError
-from stemwise.recipe import CascadeRecipe, CleanRecipe, DirectRecipe, Recipe, load_recipe
+from stemwise.recipe import (
+    CascadeRecipe,
+    CleanRecipe,
+    DirectMaskRecipe,
+    DirectRecipe,
+    Recipe,
+    load_recipe,
+)
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 RECIPES = sorted(FOLDER.rglob("*.toml"))
@@ -36,7 +43,8 @@ def name_of(path):
 def test_every_recipe_in_the_repository_loads(path):
     recipe = load_recipe(path)
     kinds = {"clean": CleanRecipe, "cascade": CascadeRecipe,
-             "direct": DirectRecipe, "direct-reconst": DirectRecipe}  # fmt: skip
+             "direct": DirectRecipe, "direct-reconst": DirectRecipe,
+             "direct-mask": DirectMaskRecipe}  # fmt: skip
     assert type(recipe) is kinds[recipe.method]
     assert recipe.summary.endswith(".")
     assert all(getattr(recipe, stage) is not None for stage in recipe.stages)
@@ -177,7 +185,8 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
         "contrastive.steps": (10_000, 6_000)}),
 }  # fmt: skip
 BASELINES = {"paper/clean", "paper/cascade_ft", "paper/direct_da", "compact/clean",
-             "compact/cascade_ft", "compact/direct_da", "compact/contrast"}  # fmt: skip
+             "compact/cascade_ft", "compact/direct_da", "compact/contrast",
+             "compact/direct_mask"}  # fmt: skip
 
 
 def test_every_recipe_is_a_baseline_or_a_delta():
@@ -200,8 +209,11 @@ METHODICAL = ("method", "stages", ".plan", ".triplet", ".separation", ".margin",
               ".unit_blocks", ".presence", "silence_rule", "segments.seconds")  # fmt: skip
 
 
+OURS = ("contrast", "direct_mask")
+
+
 @pytest.mark.parametrize("path", [p for p in RECIPES if p.parent == COMPACT and
-                                  not p.stem.startswith("contrast")], ids=name_of)  # fmt: skip
+                                  not p.stem.startswith(OURS)], ids=name_of)  # fmt: skip
 def test_compact_is_the_paper_at_another_size(path):
     """The same method, stages, plans and weights: sizes and rates alone differ."""
     (twin,) = PAPER.rglob(path.name)

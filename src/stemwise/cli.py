@@ -15,6 +15,7 @@ from stemwise.cli_catalogue import AsJson, catalogue_app, collection_app
 from stemwise.cli_data import data_app
 from stemwise.cli_research import recipe_app, research_app
 from stemwise.cli_search import search_app
+from stemwise.cli_web import web_app
 from stemwise.errors import StemwiseError
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(collection_app)
 app.add_typer(search_app)
+app.add_typer(web_app)
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(data_app, name="data")
 models_app = typer.Typer(no_args_is_help=True, help="Look at models.")

@@ -21,12 +21,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from stemwise.errors import RecipeError
 from stemwise.models.cascade import CascadeShape, CleanShape
 from stemwise.models.direct import DirectReconst, DirectShape
+from stemwise.models.direct_mask import DirectMaskShape
 
 __all__ = [
+    "BatchSettings",
     "CascadeRecipe",
     "CleanRecipe",
     "ContrastiveSettings",
+    "DirectMaskRecipe",
     "DirectRecipe",
+    "MaskedSettings",
     "PretrainingSettings",
     "Recipe",
     "SegmentSettings",
@@ -118,8 +122,8 @@ class PretrainingSettings(StageSettings):
         return -(-self.items_per_epoch // self.batch)
 
 
-class ContrastiveSettings(Section):
-    """Our own stage: contrast over batches of songs, by AdamW."""
+class BatchSettings(Section):
+    """Our own stages: contrast over batches of songs, by AdamW."""
 
     mixtures: int = Field(description="Mixtures per batch; even.", ge=2, multiple_of=2)
     kept_parts: tuple[float, float, float, float, float] = Field(
@@ -134,13 +138,7 @@ class ContrastiveSettings(Section):
     contrastive: float = Field(description="Weight of the contrastive loss, mean of parts.", ge=0)
     temperature: float = Field(description="Temperature of the contrastive loss.", gt=0)
     presence: float = Field(description="Weight of the presence loss.", ge=0)
-    separation: float = Field(description="Weight of the auxiliary separation loss.", ge=0)
-    separated_mixtures: int = Field(
-        description="Mixtures of each batch on which the separation loss is taken.", ge=1
-    )
-    mask_layer: int = Field(
-        description="Encoder layer, counted from 1, from which the masks are read.", ge=1
-    )
+    separation: float = Field(description="Weight of the separation loss.", ge=0)
     steps: int = Field(description="Batches in all.", gt=0)
     steps_per_epoch: int = Field(description="Batches between two checkpoints.", gt=0)
     mes_every_epochs: int = Field(description="Epochs between two validations.", gt=0)
@@ -153,13 +151,45 @@ class ContrastiveSettings(Section):
         """Epochs that hold all steps."""
         return -(-self.steps // self.steps_per_epoch)
 
+    @property
+    def mixtures_with_stems(self) -> int:
+        """How many of a batch's mixtures bring their stems."""
+        return self.mixtures + self.twins
+
+
+class ContrastiveSettings(BatchSettings):
+    """Direct from scratch: contrast, presence, and masks as an auxiliary task."""
+
+    separated_mixtures: int = Field(
+        description="Mixtures of each batch on which the separation loss is taken.", ge=1
+    )
+    mask_layer: int = Field(
+        description="Encoder layer, counted from 1, from which the masks are read.", ge=1
+    )
+
+    @property
+    def mixtures_with_stems(self) -> int:
+        """How many of a batch's mixtures bring their stems."""
+        return self.separated_mixtures if self.separation else 0
+
+
+class MaskedSettings(BatchSettings):
+    """Direct-Mask: separation, then contrast through its masks as well."""
+
+    separation_only_steps: int = Field(
+        description="Batches at the start from which nothing but masks is learnt.", ge=0
+    )
+    eq_deviation_db: float = Field(
+        default=0.0, description="Deviation of a random equaliser over each mixture, in dB.", ge=0
+    )
+
 
 class Recipe(Section):
     """One training run; the methods' own recipes say which stages there are."""
 
     name: str = Field(description="Name of the model that comes out.", min_length=1)
     summary: str = Field(description="What the recipe is for, in a sentence.")
-    method: str = Field(description="clean, cascade, direct or direct-reconst.")
+    method: str = Field(description="clean, cascade, direct, direct-reconst or direct-mask.")
     model: Any
     stages: tuple[str, ...] = Field(description="The stages in their order.", min_length=1)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
@@ -246,11 +276,26 @@ class DirectRecipe(Recipe):
         return self
 
 
+class DirectMaskRecipe(Recipe):
+    """Ours: one U-Net shares the mixture out, and an extractor per part reads its share."""
+
+    method: Literal["direct-mask"]
+    model: DirectMaskShape
+    masked: MaskedSettings
+
+    @model_validator(mode="after")
+    def _alone(self) -> Self:
+        if self.stages != ("masked",):
+            raise ValueError("Direct-Mask has one stage: masked")
+        return self
+
+
 _KINDS: dict[str, type[Recipe]] = {
     "clean": CleanRecipe,
     "cascade": CascadeRecipe,
     "direct": DirectRecipe,
     "direct-reconst": DirectRecipe,
+    "direct-mask": DirectMaskRecipe,
 }
 
 
@@ -262,7 +307,7 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Any:
         overrides: ``table.key=value`` with value in TOML, for example ``triplets.margin=0.3``.
 
     Returns:
-        A `CleanRecipe`, `CascadeRecipe` or `DirectRecipe`.
+        A `CleanRecipe`, `CascadeRecipe`, `DirectRecipe` or `DirectMaskRecipe`.
 
     Raises:
         RecipeError: no such file, broken TOML, an unknown key, or a value out of range.

@@ -30,6 +30,7 @@ from stemwise.evaluation import (
 from stemwise.models.cascade import Cascade, CascadeShape, Clean, CleanShape
 from stemwise.models.checkpoint import Model, save_model
 from stemwise.models.direct import Direct, DirectReconst, DirectShape
+from stemwise.models.direct_mask import DirectMask, DirectMaskShape
 from stemwise.parts import PARTS
 from stemwise.protocols import Pseudo10x5, sdr_plan
 
@@ -326,6 +327,7 @@ NETWORKS = {
     ),
     "direct": (Direct, DirectShape, {"n_mels": 0, "presence": "length"}),
     "direct-reconst": (DirectReconst, DirectShape, {"n_mels": 0, "presence": "length"}),
+    "direct-mask": (DirectMask, DirectMaskShape, {"n_mels": 20, "mask_channels": (3, 4, 5)}),
 }  # fmt: skip
 
 
@@ -356,7 +358,7 @@ def test_every_method_is_scored_in_its_parts(corpus, method):
     report, _ = evaluate(bank, subject, "test", protocol, sdr_segments=6, bar=Bar)
     parts = ["bass"] if method in ("clean", "cascade") else list(PARTS)
     assert list(report["normal"]) == list(report["pseudo"]) == parts
-    separates = method in ("cascade", "direct-reconst")
+    separates = method in ("cascade", "direct-reconst", "direct-mask")
     assert len(units) == (3 if separates else 2)
     assert ("sdr" in report) == separates
     if separates:

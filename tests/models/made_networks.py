@@ -5,6 +5,7 @@ import torch
 from stemwise.models.cascade import CascadeShape, CleanShape
 from stemwise.models.checkpoint import METHODS
 from stemwise.models.direct import DirectShape
+from stemwise.models.direct_mask import DirectMaskShape
 
 STFT = {"sample_rate_hz": 8000, "n_fft": 256, "hop_samples": 64}
 SHAPES = {
@@ -14,6 +15,7 @@ SHAPES = {
     ),
     "direct": DirectShape(**STFT, n_mels=0, channels=(3, 4, 10), presence="length"),
     "direct-reconst": DirectShape(**STFT, n_mels=0, channels=(3, 4, 10), presence="length"),
+    "direct-mask": DirectMaskShape(**STFT, n_mels=20, mask_channels=(3, 4, 5), channels=(3, 4)),
 }
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from oracles import standardised_mel_read_aloud
 from stemwise.models.cascade import CleanShape, length_logits
+from stemwise.models.checkpoint import METHODS
 from stemwise.parts import PARTS
 
 
@@ -108,7 +109,7 @@ def test_parts_of_a_shape_are_known_and_in_order():
             CleanShape(**(plain | {"parts": parts}))
 
 
-@pytest.mark.parametrize("method", ["clean", "cascade", "direct", "direct-reconst"])
+@pytest.mark.parametrize("method", METHODS)
 def test_neighbours_in_the_batch_do_not_matter(method):
     network, sound = made(method), inputs(method, batch=4)
     with torch.no_grad():
@@ -121,7 +122,7 @@ def test_neighbours_in_the_batch_do_not_matter(method):
     assert (together[0] - together[1]).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("method", ["clean", "cascade", "direct", "direct-reconst"])
+@pytest.mark.parametrize("method", METHODS)
 def test_silence_is_finite_and_short_input_refused(method):
     network = made(method)
     with torch.no_grad():
@@ -165,7 +166,7 @@ def test_masks_that_share_out_the_mixture_give_parts_that_sum_to_it():
         torch.testing.assert_close(parts[:, i], gain * mixture, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["cascade", "direct-reconst"])
+@pytest.mark.parametrize("method", ["cascade", "direct-reconst", "direct-mask"])
 @pytest.mark.parametrize("hop", [64, 128])
 @pytest.mark.parametrize("samples", [1920, 1985, 2000, 2040, 2047])
 def test_separated_parts_are_no_louder_than_the_mixture(method, hop, samples):

@@ -3,6 +3,7 @@ import torch
 from made_networks import made
 
 from stemwise.models.cascade import Cascade, CascadeShape, Clean, CleanShape
+from stemwise.models.checkpoint import METHODS
 from stemwise.models.direct import Direct, DirectReconst, DirectShape
 from stemwise.models.layers import layers_of, parameter_counts
 
@@ -90,7 +91,7 @@ def test_counts_of_the_papers_networks():
     assert parameter_counts(reconst)["embedding"] == 12_151_648
 
 
-@pytest.mark.parametrize("method", ["clean", "cascade", "direct", "direct-reconst"])
+@pytest.mark.parametrize("method", METHODS)
 def test_looking_leaves_the_network_as_it_was(method):
     network = made(method).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}

@@ -86,7 +86,7 @@ def test_every_recipe_runs_from_stems_to_scores(path, slakh, runs):
     assert list(report["normal"]) == parts
     assert 0 <= report["pseudo"]["bass"]["accuracy"] <= 1
     assert report["pseudo"]["bass"]["queries"] == 50
-    assert ("sdr" in report) == (recipe.method in ("cascade", "direct-reconst"))
+    assert ("sdr" in report) == (recipe.method in ("cascade", "direct-reconst", "direct-mask"))
 
 
 def test_a_run_says_what_it_does_and_takes_over_what_others_finished(bank, tmp_path):

@@ -81,7 +81,7 @@ def subject_of(model: Model, device: str = "auto") -> Subject:
         model.takes_stems,
         model.parts,
         device,
-        separate=model.separate if hasattr(network, "separate") else None,
+        separate=model.separate if model.separates else None,
         embed_part=network.embed if isinstance(network, Clean) else None,
     )
 

@@ -34,6 +34,7 @@ from stemwise.parts import PARTS
 
 if TYPE_CHECKING:
     from stemwise.library.catalogue import Catalogue
+    from stemwise.library.snapshot import Snapshot
 
 __all__ = ["Step", "distances_between", "journey", "shortest"]
 
@@ -52,7 +53,7 @@ class Step:
 
 
 def journey(
-    catalogue: "Catalogue",
+    catalogue: "Catalogue | Snapshot",
     first: str | Path,
     last: str | Path,
     weights: Mapping[str, float] | None = None,

@@ -27,13 +27,15 @@ from numpy.typing import NDArray
 from stemwise.clock import clock, read_clock
 from stemwise.errors import UsageError
 from stemwise.library.duplicates import Recording
-from stemwise.library.embed import content_hash, embed_file
+from stemwise.library.embed import FileEmbedding, content_hash, embed_file
+from stemwise.library.tables import Piece
 from stemwise.library.vectors import PRESENCE_THRESHOLD, Floats, Vectors
 from stemwise.models.checkpoint import Model, load_model
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS, index, parse_weights
 
 if TYPE_CHECKING:
     from stemwise.library.catalogue import Catalogue
+    from stemwise.library.snapshot import Snapshot
 
 __all__ = ["Example", "Query", "parse_example", "resolve", "stored_query", "weight_row"]
 
@@ -51,14 +53,15 @@ class Example:
     """A stretch of a piece that matches should, or should not, sound like.
 
     Attributes:
-        piece: a music file, in the catalogue or not, or the id or title of a piece in it.
+        piece: a music file, in the catalogue or not, or the id or title of a piece in it; or a
+            piece itself, or what `stemwise.library.embed` made of a file, which is not read again.
         weights: per part, 0 or more; those of the whole search if None.
         start_seconds: where the stretch begins; the start if None.
         end_seconds: where it ends; the end if None. Segments count if any of them lies in it.
         away: move away from it, rather than come near.
     """
 
-    piece: str | Path
+    piece: str | Path | Piece | FileEmbedding
     weights: Mapping[str, float] | None = None
     start_seconds: float | None = None
     end_seconds: float | None = None
@@ -131,7 +134,10 @@ def weight_row(weights: Mapping[str, float] | None) -> NDArray[np.float64]:
 
 
 def resolve(
-    catalogue: "Catalogue", example: Example, weights: NDArray[np.float64], model: Model | None
+    catalogue: "Catalogue | Snapshot",
+    example: Example,
+    weights: NDArray[np.float64],
+    model: Model | None,
 ) -> Query:
     """Return the segments of `example`, stored ones if the catalogue has them.
 
@@ -166,22 +172,34 @@ def resolve(
 
 
 def _whole(
-    catalogue: "Catalogue", example: Example, row: NDArray[np.float64], model: Model | None
+    catalogue: "Catalogue | Snapshot",
+    example: Example,
+    row: NDArray[np.float64],
+    model: Model | None,
 ) -> Query:
     """Return all segments of the piece; of a stored one, the blocks of the wanted parts."""
     vectors = catalogue.vectors()
-    if os.path.isfile(example.piece):
-        content = content_hash(example.piece)
-        name = Path(example.piece).name
+    given = example.piece
+    if isinstance(given, FileEmbedding):
+        content, name = given.content, given.path.name
+    elif isinstance(given, Piece):
+        content, name = given.content, given.title
+    elif os.path.isfile(given):
+        content, name = content_hash(given), Path(given).name
     else:
-        piece = catalogue.find(str(example.piece))
+        piece = catalogue.find(str(given))
         content, name = piece.content, piece.title
     k = vectors.number_of(content)
     if k is not None:
         return dataclasses.replace(stored_query(vectors, k, row), away=example.away)
-    model = load_model(catalogue.metadata.model) if model is None else model
-    catalogue.check_fingerprint(model)
-    found = embed_file(example.piece, model)
+    if isinstance(given, Piece):
+        raise UsageError(f"{name} cannot be searched by: the catalogue does not hold it any more")
+    if isinstance(given, FileEmbedding):
+        found = given
+    else:
+        model = load_model(catalogue.metadata.model) if model is None else model
+        catalogue.check_fingerprint(model)
+        found = embed_file(given, model)
     sounding = found.presence >= PRESENCE_THRESHOLD
     recording = Recording(found.duration_seconds, found.start_seconds, found.embeddings, sounding)
     return Query(

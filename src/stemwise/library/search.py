@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stemwise.errors import UsageError
-from stemwise.library.calibration import UNCALIBRATED, Calibration, calibration_of
+from stemwise.library.calibration import UNCALIBRATED, Calibration
 from stemwise.library.candidates import has_indexes, rounds
 from stemwise.library.distances import (
     DECIMALS,
@@ -42,10 +42,11 @@ from stemwise.library.distances import (
     piece_distances,
 )
 from stemwise.library.filters import Filter
-from stemwise.library.hubs import hub_terms
 from stemwise.library.matches import Asked, ExampleMatch, Match, PartMatch, Passage, SearchResult
 from stemwise.library.query import Example, Query, resolve, weight_row
 from stemwise.library.selection import Chosen, Limits, Selection, Selector, files_of
+from stemwise.library.sieve import Sieve
+from stemwise.library.snapshot import Snapshot
 from stemwise.library.tables import Piece
 from stemwise.library.vectors import MOST_IN_MEMORY
 from stemwise.models.checkpoint import Model
@@ -61,10 +62,12 @@ _FEW_PARTS = 2  # so many are found faster by index in a large catalogue
 _MOST_VECTORS = 5_000_000  # of all wanted parts together, to be kept in memory
 _ROWS_AT_A_TIME = 16384
 _FIRST_PIECES = 64
+_FEWEST_SIFTED = 500  # pieces
+_SHARE_SIFTED = 4  # if one piece in so many must be compared exactly, all are
 
 
 def similar(
-    catalogue: "Catalogue",
+    catalogue: "Catalogue | Snapshot",
     query: str | Path | Example | Sequence[Example],
     weights: Mapping[str, float] | None = None,
     start_seconds: float | None = None,
@@ -81,7 +84,7 @@ def similar(
     """Return the `n` pieces of `catalogue` most like `query` in the weighted parts.
 
     Args:
-        catalogue: where to search.
+        catalogue: where to search; a snapshot, if many questions follow each other.
         query: a music file, in the catalogue or not, or the id or title of a piece in it; or
             examples, to come near to or to move away from.
         weights: per part, 0 or more; all five parts alike if None. Examples may have their own.
@@ -106,22 +109,23 @@ def similar(
         raise UsageError(f"the number of matches must be 1 or more, got {n=}, {per_artist=}")
     examples = _examples(query, start_seconds, end_seconds)
     row = weight_row(weights)
-    queries = tuple(resolve(catalogue, example, row, model) for example in examples)
-    vectors = catalogue.vectors()
-    folder = catalogue.directory / "search" / vectors.fingerprint
+    held = catalogue if isinstance(catalogue, Snapshot) else Snapshot(catalogue)
+    named = any(isinstance(one.piece, str | Path) for one in examples)
+    finder = catalogue if named else held  # a snapshot knows no titles
+    queries = tuple(resolve(finder, example, row, model) for example in examples)
     wanted = np.flatnonzero(np.sum([q.weights for q in queries], axis=0))
-    space = Space(vectors, hub_terms(vectors, wanted, folder)) if scaling else Space.plain(vectors)
-    calibration = calibration_of(vectors, catalogue.metadata.model, folder)
+    space = held.space(wanted, scaling=scaling)
+    calibration = held.calibration
     limits = Limits(n, per_artist, collapse)
-    return search(Question(space, queries, calibration), limits, filters, exact=exact)
+    sieve = held.sieve if scaling else None
+    return search(Question(space, queries, calibration, sieve), limits, filters, exact=exact)
 
 
 def prepare(catalogue: "Catalogue") -> None:
     """Compute and keep what searches need beside the vectors, so that the first does not wait."""
-    vectors = catalogue.vectors()
-    folder = catalogue.directory / "search" / vectors.fingerprint
-    hub_terms(vectors, np.arange(len(PARTS)), folder)
-    calibration_of(vectors, catalogue.metadata.model, folder)
+    held = Snapshot(catalogue)
+    held.space(np.arange(len(PARTS)))
+    _ = held.calibration
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ class Question:
     space: Space
     queries: tuple[Query, ...]
     calibration: Calibration = UNCALIBRATED
+    sieve: Sieve | None = None  # of the same space; makes comparing all faster
 
     @property
     def counts(self) -> NDArray[np.float64]:
@@ -151,7 +156,7 @@ class Question:
     def on(self, pieces: NDArray[np.int64]) -> "Question":
         """Return the question asked of some `pieces` alone, whose wanted parts are in memory."""
         wanted = np.flatnonzero(np.sum([query.weights for query in self.queries], axis=0))
-        return replace(self, space=self.space.subset(pieces, wanted.tolist()))
+        return replace(self, space=self.space.subset(pieces, wanted.tolist()), sieve=None)
 
     def limit(self, query: Query) -> float:
         """Return M_e: half of all unrelated pieces are nearer to `query`."""
@@ -221,6 +226,10 @@ def _exact(
     for query in question.queries if load else ():
         for part in np.flatnonzero(query.weights):
             vectors.block(int(part))
+    if question.sieve is not None:
+        sifted = _sifted(question, question.sieve, selector, allowed)
+        if sifted is not None:
+            return sifted
     if load:
         distances = question.distances(allowed)
     else:
@@ -228,6 +237,30 @@ def _exact(
         found = [question.on(some).distances() for some in runs]
         distances = np.concatenate([np.zeros(0), *found])
     return selector.select(*_ranked(allowed, distances))
+
+
+def _sifted(
+    question: Question, sieve: Sieve, selector: Selector, allowed: NDArray[np.int64]
+) -> Selection | None:
+    """Choose among all `allowed` pieces what comparing them all would; None if that is as fast."""
+    vectors, queries = question.space.vectors, question.queries
+    few = len(allowed) < _FEWEST_SIFTED or _SHARE_SIFTED * len(allowed) < len(vectors.pieces)
+    if few or any(query.away or not sieve.covers(query) for query in queries):
+        return None
+    bounds = sum(
+        count * sieve.bounds(query) for count, query in zip(question.counts, queries, strict=True)
+    )
+    pieces = allowed[np.argsort(bounds[allowed], kind="stable")]
+    known = np.zeros(0)
+    last = 2 * selector.window
+    while _SHARE_SIFTED * last < len(pieces):
+        known = np.concatenate([known, question.distances(pieces[len(known) : last])])
+        sure = known <= bounds[pieces[last]]
+        chosen = selector.select(*_ranked(pieces[:last][sure], known[sure]))
+        if selector.complete(chosen, int(sure.sum())):
+            return chosen
+        last *= 2
+    return None
 
 
 def _probable(
@@ -331,21 +364,22 @@ def _example_match(question: Question, query: Query, piece: int) -> ExampleMatch
     vectors = question.space.vectors
     rows, totals, each = nearest_passages(question.space, query, piece)
     presence = vectors.presence[rows]
-    passages = []
-    for s, row in enumerate(rows):
-        heard = [i for i in range(len(PARTS)) if not np.isnan(each[s, i])]
-        passages.append(
-            Passage(
-                float(query.start_seconds[s]),
-                float(vectors.start_seconds[row]),
-                float(totals[s]),
-                {PARTS[i]: float(each[s, i]) for i in heard},
-                {PARTS[i]: float(presence[s, i]) for i in heard},
-            )
+    wanted = [(i, PARTS[i]) for i in np.flatnonzero(query.weights).tolist()]
+    asks = ~np.isnan(each)
+    columns = (query.start_seconds, vectors.start_seconds[rows], totals, each, presence, asks)
+    passages = [
+        Passage(
+            *(start, there, total),
+            {part: apart[i] for i, part in wanted if heard[i]},
+            {part: sounds[i] for i, part in wanted if heard[i]},
         )
+        for start, there, total, apart, sounds, heard in zip(
+            *(column.tolist() for column in columns), strict=True
+        )
+    ]
     parts = {}
-    for i in np.flatnonzero(query.weights):
-        asked = ~np.isnan(each[:, i])
+    for i, _ in wanted:
+        asked = asks[:, i]
         one = PartMatch(0.0, float(each[asked, i].mean()), float(presence[asked, i].mean()))
         parts[PARTS[i]] = _part_match(question.calibration, int(i), [(1.0, one)])
     distance = float(totals.mean(dtype=np.float64))

@@ -67,11 +67,21 @@ class Selector:
         self._examples = [k for k in numbers if k is not None]
         self._outside = [query.recording for query in queries if query.recording]
 
+    @property
+    def window(self) -> int:
+        """How many pieces are looked through at least for files of one recording."""
+        return 2 * self._limits.n + _MORE
+
+    def complete(self, found: Selection, count: int) -> bool:
+        """Tell whether `found`, chosen of `count` pieces, stays if farther ones are added."""
+        full = len(found.matches) == self._limits.n
+        return full and (count >= self.window or not self._limits.collapse)
+
     def select(self, pieces: NDArray[np.int64], distances: NDArray[np.float64]) -> Selection:
         """Return what is chosen of `pieces` (K,), the nearest first, with `distances` (K,)."""
         found = Selection()
         artists: Counter[str] = Counter()
-        window = 2 * self._limits.n + _MORE
+        window = self.window
         for place, (k, distance) in enumerate(
             zip(pieces.tolist(), distances.tolist(), strict=True)
         ):
@@ -104,19 +114,22 @@ class Selector:
 
     def _is_own(self, k: int) -> bool:
         outside = [one for one in self._outside if self._lasts_like(k, one.duration_seconds)]
-        inside = [e for e in self._examples if self._lasts_like(k, self._seconds[e])]
+        inside = [e for e in self._examples if self._lasts_like(k, self._lasts(e))]
         others: list[Recording] = outside + [self._recordings[e] for e in inside]
         return any(same_recording(self._recordings[k], other) for other in others)
 
     def _twin(self, matches: Sequence[Chosen], k: int) -> Chosen | None:
         for match in matches if self._limits.collapse else ():
-            alike = self._lasts_like(k, self._seconds[match.piece])
+            alike = self._lasts_like(k, self._lasts(match.piece))
             if alike and same_recording(self._recordings[match.piece], self._recordings[k]):
                 return match
         return None
 
     def _lasts_like(self, k: int, seconds: float) -> bool:
-        return bool(abs(self._seconds[k] - seconds) <= TOLERANCE_SECONDS)
+        return abs(self._lasts(k) - seconds) <= TOLERANCE_SECONDS
+
+    def _lasts(self, k: int) -> float:
+        return self._vectors.pieces[k].duration_seconds
 
 
 def files_of(vectors: Vectors, numbers: Sequence[int]) -> tuple[Piece, ...]:

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from stemwise.errors import ModelError
 from stemwise.models.cascade import Cascade, CascadeShape, Clean, CleanShape
 from stemwise.models.direct import Direct, DirectReconst, DirectShape
+from stemwise.models.direct_mask import DirectMask, DirectMaskShape
 from stemwise.parts import PARTS
 
 __all__ = [
@@ -36,13 +37,14 @@ __all__ = [
 ]
 
 FORMAT = "stemwise-model-1"
-Network = Clean | Cascade | Direct | DirectReconst
-Shape = CleanShape | CascadeShape | DirectShape
+Network = Clean | Cascade | Direct | DirectReconst | DirectMask
+Shape = CleanShape | CascadeShape | DirectShape | DirectMaskShape
 METHODS: dict[str, tuple[type[Network], type[Shape]]] = {
     "clean": (Clean, CleanShape),
     "cascade": (Cascade, CascadeShape),
     "direct": (Direct, DirectShape),
     "direct-reconst": (DirectReconst, DirectShape),
+    "direct-mask": (DirectMask, DirectMaskShape),
 }
 SEGMENTING = "whole-1"  # of audio.cut: change it whenever the same file would be cut otherwise
 
@@ -52,6 +54,7 @@ class Model(torch.nn.Module):
 
     Attributes:
         takes_stems: a Clean model, which reads stems (B, 5, N) in place of the mixture (B, N).
+        separates: whether `separate` works.
         parts: those that it was made for.
         source: what `load_model` takes to load it again, from any folder; None if it has no file.
     """
@@ -61,6 +64,7 @@ class Model(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.takes_stems = method_of(network) == "clean"
+        self.separates = hasattr(network, "separate")
         self.parts: tuple[str, ...] = getattr(network.shape, "parts", PARTS)
         self.network = network.eval().requires_grad_(False)
         self.name = name
@@ -93,12 +97,14 @@ class Model(torch.nn.Module):
         Raises:
             ModelError: the model does not separate.
         """
-        if not isinstance(self.network, Cascade | DirectReconst):
+        if not self.separates:
             raise ModelError(
                 f"{self.name} is a {method_of(self.network)} model and does not separate; use a "
-                "cascade or direct-reconst model"
+                "cascade, direct-reconst or direct-mask model"
             )
-        return self.network.separate(mixture)
+        network: Any = self.network
+        parts: torch.Tensor = network.separate(mixture)
+        return parts
 
 
 def method_of(network: Network) -> str:

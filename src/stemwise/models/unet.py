@@ -27,13 +27,15 @@ DROPPED_LAYERS = 3
 class Encoder(nn.Sequential):
     """Stride-2 5 x 5 convolutions, each followed by batch norm and LeakyReLU 0.2.
 
-    In: (B, 1, F, T). Out: (B, channels[-1], ceil(F / 2**L), ceil(T / 2**L)) with L layers. With
-    `plain_last`, the last layer is the convolution alone, as in Cascade's extractors.
+    In: (B, inputs, F, T). Out: (B, channels[-1], ceil(F / 2**L), ceil(T / 2**L)) with L layers.
+    With `plain_last`, the last layer is the convolution alone, as in Cascade's extractors.
     """
 
-    def __init__(self, channels: Sequence[int], *, plain_last: bool = False) -> None:
+    def __init__(
+        self, channels: Sequence[int], *, inputs: int = 1, plain_last: bool = False
+    ) -> None:
         layers: list[nn.Module] = []
-        for number, (inside, outside) in enumerate(pairwise([1, *channels]), start=1):
+        for number, (inside, outside) in enumerate(pairwise([inputs, *channels]), start=1):
             layer: list[nn.Module] = [nn.Conv2d(inside, outside, KERNEL, STRIDE, KERNEL // 2)]
             if not (plain_last and number == len(channels)):
                 layer += [nn.BatchNorm2d(outside), nn.LeakyReLU(SLOPE)]
@@ -55,11 +57,18 @@ class Decoder(nn.Module):
     Each layer but the last is followed by batch norm and LeakyReLU 0.2, the first three by dropout
     of half of the channels; from the second on, a layer sees its forerunner's output beside the
     encoder's map of that size. The last layer ends in a sigmoid.
+
+    Args:
+        channels: of the encoder.
+        outputs: masks that come out.
+        dropout: the share of channels dropped.
     """
 
-    def __init__(self, channels: Sequence[int]) -> None:
+    def __init__(
+        self, channels: Sequence[int], *, outputs: int = 1, dropout: float = DROPOUT
+    ) -> None:
         super().__init__()
-        outside = [*reversed(channels[:-1]), 1]
+        outside = [*reversed(channels[:-1]), outputs]
         inside = [channels[-1], *(2 * width for width in outside[:-1])]
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(a, b, KERNEL, STRIDE, KERNEL // 2)
@@ -69,15 +78,15 @@ class Decoder(nn.Module):
             nn.Sequential(
                 nn.BatchNorm2d(width),
                 nn.LeakyReLU(SLOPE),
-                nn.Dropout2d(DROPOUT) if layer < DROPPED_LAYERS else nn.Identity(),
+                nn.Dropout2d(dropout) if layer < DROPPED_LAYERS else nn.Identity(),
             )
             for layer, width in enumerate(outside[:-1])
         )
 
-    def forward(
+    def logits(
         self, bottleneck: torch.Tensor, skips: Sequence[torch.Tensor], size: torch.Size
     ) -> torch.Tensor:
-        """Return the mask (B, 1, F, T) of `size` (F, T).
+        """Return the masks (B, outputs, F, T) of `size` (F, T), before the sigmoid.
 
         Args:
             bottleneck: (B, C, F', T') the encoder's last map.
@@ -89,7 +98,13 @@ class Decoder(nn.Module):
             x = torch.cat([self.after[layer](x), skip], dim=1)
             target = skips[-2 - layer].shape[-2:] if layer + 1 < len(skips) else size
             x = self.up[layer + 1](x, output_size=target)
-        return x.sigmoid()
+        return x
+
+    def forward(
+        self, bottleneck: torch.Tensor, skips: Sequence[torch.Tensor], size: torch.Size
+    ) -> torch.Tensor:
+        """Return the masks (B, outputs, F, T) in 0..1; arguments as of `logits`."""
+        return self.logits(bottleneck, skips, size).sigmoid()
 
 
 class Separator(nn.Module):

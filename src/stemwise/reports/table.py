@@ -45,7 +45,7 @@ _SAME_RUN = (
     "sample_rate_hz",
     "parameters",
 )  # of runs that seeds tell apart
-METHODS = ("baseline", "clean", "cascade", "direct", "direct-reconst")
+METHODS = ("baseline", "clean", "cascade", "direct", "direct-reconst", "direct-mask")
 # Table: key of the report, score, its interval, sign of the better.
 SCORES = {
     "MES-Normal": ("normal", "accuracy", "interval", 1),

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from stemwise.recipe import ContrastiveSettings, PretrainingSettings, TripletSettings
+from stemwise.recipe import BatchSettings, PretrainingSettings, TripletSettings
 from stemwise.sampling import (
     Plan,
     Segments,
@@ -184,7 +184,7 @@ class Aims:
 class ContrastiveBatches(Dataset[Batch]):
     """Batches in which every part of every mixture comes from another song."""
 
-    def __init__(self, source: Source, settings: ContrastiveSettings, epoch: int) -> None:
+    def __init__(self, source: Source, settings: BatchSettings, epoch: int) -> None:
         self.source, self.settings, self.epoch = source, settings, epoch
 
     def __len__(self) -> int:
@@ -211,8 +211,8 @@ class ContrastiveBatches(Dataset[Batch]):
             "labels": torch.from_numpy(plan.labels[:, 0]).to(stems.device),
             "playing": torch.from_numpy(plan.pieces[:, 0] >= 0).to(stems.device),
         }
-        if settings.separation > 0:
-            batch["stems"] = stems[: settings.separated_mixtures]
+        if settings.mixtures_with_stems:
+            batch["stems"] = stems[: settings.mixtures_with_stems]
         return batch
 
 

@@ -13,24 +13,51 @@ import torch
 from stemwise import losses
 from stemwise.models.direct import Direct, MaskHead
 from stemwise.models.unet import Encoder
-from stemwise.recipe import ContrastiveSettings
+from stemwise.recipe import BatchSettings, ContrastiveSettings
 from stemwise.spectrogram import LogMel
 from stemwise.training.batches import Batch
 from stemwise.training.stages import Stage
 
-__all__ = ["ContrastiveStage"]
+__all__ = ["BatchStage", "ContrastiveStage"]
 
 
-class ContrastiveStage(Stage):
+class BatchStage(Stage):
+    """A stage of ours: AdamW with a linear warm-up and a cosine to 0."""
+
+    def __init__(self, network: torch.nn.Module, settings: BatchSettings, seed: int) -> None:
+        names = ("contrastive", "presence", "separation")
+        weights = {name: getattr(settings, name) for name in names}
+        super().__init__(network, weights, settings.learning_rate, seed)
+        self.settings = settings
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a linear warm-up and a cosine to 0."""
+        settings = self.settings
+        optimiser = torch.optim.AdamW(
+            self.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+
+        def factor(step: int) -> float:
+            if step < settings.warmup_steps:
+                return (step + 1) / settings.warmup_steps
+            rest = (step - settings.warmup_steps) / (settings.steps - settings.warmup_steps)
+            return float(0.5 + 0.5 * np.cos(np.pi * min(rest, 1.0)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+class ContrastiveStage(BatchStage):
     """Direct from scratch: contrast of songs, presence, and masks as an auxiliary task."""
 
     network: Direct
 
     def __init__(self, network: Direct, settings: ContrastiveSettings, seed: int) -> None:
-        names = ("contrastive", "presence", "separation")
-        weights = {name: getattr(settings, name) for name in names}
-        super().__init__(network, weights, settings.learning_rate, seed)
-        self.settings = settings
+        super().__init__(network, settings, seed)
+        self.settings: ContrastiveSettings
         layer = settings.mask_layer
         channels = network.shape.channels[layer - 1]
         self.masks = MaskHead(channels, layer) if settings.separation else None
@@ -67,22 +94,3 @@ class ContrastiveStage(Stage):
         masks = self.masks(features[:count], *mixture.shape[1:])
         stems = stems.reshape(count, parts, *mixture.shape[1:])
         return losses.separation(masks.float(), mixture, stems)
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with a linear warm-up and a cosine to 0."""
-        settings = self.settings
-        optimiser = torch.optim.AdamW(
-            self.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-        )
-
-        def factor(step: int) -> float:
-            if step < settings.warmup_steps:
-                return (step + 1) / settings.warmup_steps
-            rest = (step - settings.warmup_steps) / (settings.steps - settings.warmup_steps)
-            return float(0.5 + 0.5 * np.cos(np.pi * min(rest, 1.0)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }

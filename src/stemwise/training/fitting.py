@@ -22,7 +22,7 @@ from stemwise.models.cascade import Clean
 from stemwise.models.checkpoint import METHODS, Network, load_model
 from stemwise.models.direct import Direct
 from stemwise.parts import PARTS
-from stemwise.recipe import CascadeRecipe, CleanRecipe, ContrastiveSettings, Recipe
+from stemwise.recipe import BatchSettings, CascadeRecipe, CleanRecipe, Recipe
 from stemwise.training.batches import (
     ContrastiveBatches,
     Source,
@@ -31,6 +31,7 @@ from stemwise.training.batches import (
 )  # fmt: skip
 from stemwise.training.contrast import ContrastiveStage
 from stemwise.training.cost import Cost
+from stemwise.training.masked import MaskedStage
 from stemwise.training.setting import Setting
 from stemwise.training.stages import DirectStage, PartStage, PretrainingStage, Stage
 from stemwise.training.teacher import pretraining_aims
@@ -76,10 +77,10 @@ def fit(
     """
     settings = getattr(recipe, unit.stage)
     items = getattr(settings, "batch", setting.world)
-    if items % setting.world or (setting.world > 1 and isinstance(settings, ContrastiveSettings)):
+    if items % setting.world or (setting.world > 1 and isinstance(settings, BatchSettings)):
         raise CorpusError(
             f"a batch of the stage {unit.stage} cannot be shared out among {setting.world} "
-            "processes; use a number of processes that divides the batch (1 for contrastive)"
+            "processes; use a number of processes that divides the batch (1 for our own stages)"
         )
     lightning.seed_everything(recipe.seed, verbose=False)
     cost = Cost()  # from here: what a stage prepares counts
@@ -91,7 +92,7 @@ def fit(
         folder, "last", enable_version_counter=False, save_on_train_epoch_end=True
     )
     best: ModelCheckpoint | None = None
-    if not isinstance(settings, ContrastiveSettings):
+    if not isinstance(settings, BatchSettings):
         monitor, mode = {"loss": ("valid/loss", "min"), "mes_pseudo": ("valid/mes_pseudo", "max")}[
             settings.monitor
         ]
@@ -139,7 +140,7 @@ def _trainer(
     precision: Any = recipe.precision
     if precision == "16-mixed" and not setting.cuda:
         precision = "bf16-mixed"  # a CPU has no fast half precision
-    contrastive = isinstance(settings, ContrastiveSettings)
+    contrastive = isinstance(settings, BatchSettings)
     strategy: Any = "auto"
     if setting.world > 1:
         backend = "nccl" if setting.cuda else "gloo"
@@ -190,9 +191,10 @@ def _stage(
         stage = PretrainingStage(network, settings.learning_rate, recipe.seed)
     else:
         network.to(memory_format=torch.channels_last)
-        stage = ContrastiveStage(network, settings, recipe.seed)
+        kind = MaskedStage if unit.stage == "masked" else ContrastiveStage
+        stage = kind(network, settings, recipe.seed)
     sources = {split: _source(recipe, setting, split) for split in ("train", "valid")}
-    if unit.stage == "contrastive":
+    if isinstance(settings, BatchSettings):
         stage.batches = lambda _, epoch: ContrastiveBatches(sources["train"], settings, epoch)
     elif unit.stage == "pretraining":
         clean = [network for network in before.values() if isinstance(network, Clean)]

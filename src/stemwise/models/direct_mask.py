@@ -1,0 +1,161 @@
+"""Direct-Mask, ours: one U-Net shares the mixture out among the parts; each part is read alone.
+
+Why: in the paper, similarity by part follows how well the part is separated (Tables I to III), and
+separating by one U-Net per part on linear magnitudes is what makes Cascade dear. Here one U-Net on
+mel magnitudes gives the masks of all five parts at once, a bin being shared out wholly among them,
+and five small extractors see what is left. It is not in the paper.
+
+Conventions: a mixture is (B, N) float32 in -1..1; mel magnitudes are (B, F, T); masks are
+(B, I, F, T) in 0..1 with sum 1 over the I = 5 parts; an embedding is (B, I, D) with D = 128, blocks
+of length 1; presence logits are (B, I).
+
+Levels are relative to the mixture's mean magnitude, so that how loud a recording is does not
+matter, and end at -60 dB, so that digital silence is no landmark.
+"""
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+from torch.nn import functional
+
+from stemwise.models.unet import Decoder, Encoder
+from stemwise.parts import BLOCK_DIMENSIONS, PARTS
+from stemwise.spectrogram import LogMel
+
+__all__ = ["DirectMask", "DirectMaskShape"]
+
+FLOOR = 1e-3  # of a level, against the mixture's mean
+DEPTH = 3.0  # what a logarithm of levels is divided by, to be about 1
+LEAST_SHARE = 1e-4
+INPUTS = 2  # of an extractor: level and mask
+
+
+class DirectMaskShape(BaseModel):
+    """Everything that fixes the network's layers and its input."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sample_rate_hz: int = Field(description="Rate of the waveform that comes in, in Hz.", gt=0)
+    n_fft: int = Field(description="Length of the STFT window, in samples.", gt=0)
+    hop_samples: int = Field(description="Step between STFT frames, in samples.", gt=0)
+    n_mels: int = Field(description="Number of mel bins.", gt=0)
+    f_min_hz: float = Field(default=0.0, description="Lower edge of the mel bins, in Hz.", ge=0)
+    mask_channels: tuple[int, ...] = Field(
+        description="Channels of each layer of the U-Net.", min_length=2
+    )
+    channels: tuple[int, ...] = Field(
+        description="Channels of each layer of the extractors.", min_length=1
+    )
+    segment_seconds: float = Field(
+        default=10.0, description="Length of the segments embedded in use, in seconds.", gt=0
+    )
+
+
+class PartReader(nn.Module):
+    """One part's level and mask (B, 2, F, T) to its 128 numbers, of length 1."""
+
+    def __init__(self, bins: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.encoder = Encoder(channels, inputs=INPUTS)
+        bins_out = -(-bins // (1 << len(channels)))
+        self.head = nn.Linear(2 * channels[-1] * bins_out, BLOCK_DIMENSIONS)
+
+    def forward(self, view: torch.Tensor) -> torch.Tensor:
+        """Return the numbers (B, 128): mean and deviation over time, then one linear layer."""
+        features = self.encoder(view).float()
+        mean = features.mean(dim=-1)
+        deviation = (features.var(dim=-1, correction=0) + 1e-6).sqrt()
+        pooled = torch.cat([mean, deviation], dim=1).flatten(1)
+        with torch.autocast(pooled.device.type, enabled=False):  # distances need the digits
+            return functional.normalize(self.head(pooled), dim=-1)
+
+
+class DirectMask(nn.Module):
+    """Mixture (B, N) to embedding (B, 5, 128) and presence (B, 5), by way of masks."""
+
+    def __init__(self, shape: DirectMaskShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.front_end = LogMel(
+            shape.sample_rate_hz, shape.n_fft, shape.hop_samples, shape.n_mels, shape.f_min_hz
+        )
+        self.encoder = Encoder(shape.mask_channels)
+        self.decoder = Decoder(shape.mask_channels, outputs=len(PARTS), dropout=0.0)
+        self.readers = nn.ModuleList(PartReader(shape.n_mels, shape.channels) for _ in PARTS)
+        self.presence_scale = nn.Parameter(torch.ones(len(PARTS)))
+        self.presence_bias = nn.Parameter(torch.zeros(len(PARTS)))
+
+    def masks(self, mel: torch.Tensor) -> torch.Tensor:
+        """Return the masks (B, 5, F, T) of the mixture's mel magnitudes (B, F, T)."""
+        levels = _levels(mel / _loudness(mel))[:, None]
+        *skips, bottleneck = self.encoder.features(levels.to(memory_format=torch.channels_last))
+        logits = self.decoder.logits(bottleneck, skips, mel.shape[-2:])
+        return logits.float().softmax(dim=1)
+
+    def blocks(self, masks: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
+        """Return the embedding (B, 5, 128) of a mixture that is shared out by `masks`."""
+        levels = _levels(masks * (mel / _loudness(mel))[:, None])
+        levels = levels - levels.mean(dim=(2, 3), keepdim=True)
+        levels = levels / (levels.std(dim=(2, 3), keepdim=True) + 0.1)
+        views = torch.stack([levels, 2 * masks - 0.5], dim=2)  # (B, I, 2, F, T)
+        return torch.stack(
+            [reader(views[:, i]) for i, reader in enumerate(self.readers)], dim=1
+        )  # fmt: skip
+
+    def presence(self, masks: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
+        """Return the presence logits (B, 5): linear in the logarithm of the part's share."""
+        share = (masks * mel[:, None]).mean(dim=(2, 3)) / _loudness(mel)[:, 0]
+        logits: torch.Tensor = (share + LEAST_SHARE).log() * self.presence_scale
+        return logits + self.presence_bias
+
+    def forward(self, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the embedding (B, 5, 128) and the presence logits (B, 5) of `mixture` (B, N)."""
+        mel = self.front_end.mel(mixture)
+        masks = self.masks(mel)
+        return self.blocks(masks, mel), self.presence(masks, mel)
+
+    def embed(self, mixture: torch.Tensor) -> torch.Tensor:
+        """Return the embedding (B, 5, 128) of `mixture` (B, N).
+
+        Any length above half an STFT window will do. Silence gives a constant vector: ask
+        `describe` whether a part sounds at all.
+        """
+        return self.describe(mixture)[0]
+
+    def describe(self, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the embedding (B, 5, 128) and the presence (B, 5) in 0..1 of `mixture` (B, N)."""
+        embedding, logits = self.forward(mixture)
+        return embedding, logits.sigmoid()
+
+    def separate(self, mixture: torch.Tensor) -> torch.Tensor:
+        """Return the parts (B, 5, N) of `mixture` (B, N), which add up to it, with its phase.
+
+        A bin of the STFT gets the mean of the masks of the mel bins that it counts in, weighted as
+        there; below the lowest and above the highest, that of the nearest.
+        """
+        front_end = self.front_end
+        spectrum = front_end.spectrum(front_end.covered(mixture))
+        masks = self.masks(torch.matmul(front_end.filters, spectrum.abs()))
+        own = masks.transpose(2, 3) @ _spread(front_end.filters)  # (B, I, T, F of the STFT)
+        parts = spectrum[:, None] * own.transpose(2, 3)
+        waves = front_end.waveform(parts.flatten(0, 1), mixture.shape[-1])
+        return waves.reshape(*parts.shape[:2], -1)
+
+
+def _loudness(mel: torch.Tensor) -> torch.Tensor:
+    """Return the mean magnitude (B, 1, 1)."""
+    return mel.mean(dim=(1, 2), keepdim=True) + 1e-8
+
+
+def _levels(relative: torch.Tensor) -> torch.Tensor:
+    """Return the logarithm of magnitudes relative to the mean, scaled to be about 1."""
+    return (relative + FLOOR).log() / DEPTH
+
+
+def _spread(filters: torch.Tensor) -> torch.Tensor:
+    """Return for each bin of the STFT the weights (mel bins, STFT bins) of the mel bins, sum 1."""
+    heard = filters.sum(dim=0) > 0
+    places = torch.arange(filters.shape[1], device=filters.device)
+    nearest = (places[:, None] - places[heard]).abs().argmin(dim=1)
+    own = filters[:, heard][:, nearest]
+    return own / own.sum(dim=0, keepdim=True)

@@ -1,0 +1,189 @@
+"""The sound of tracks: files as they are, stretches of them, and what stands in for odd formats.
+
+What a browser cannot play is written once as FLAC into a folder of the server's own, which holds a
+bounded number of bytes and is removed when the server stops. So it has byte ranges like any file.
+"""
+
+import shutil
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stemwise.errors import AudioError
+from stemwise.library.playback import content_type, rate_of, stretch, wav_bytes, write_flac
+from stemwise.library.separation import separated
+from stemwise.library.tables import Piece
+from stemwise.library.waveform import outline
+from stemwise.models.checkpoint import Model
+from stemwise.web.current import Holding
+from stemwise.web.failures import HttpError
+from stemwise.web.messages import Waveform
+
+__all__ = ["Sound", "Wav"]
+
+_MOST_BYTES = 2 * 2**30
+_MOST_OUTLINES = 512
+_DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class Wav:
+    """A WAV file that is made while it is sent."""
+
+    length_bytes: int
+    blocks: Iterator[bytes]
+
+
+class Sound:
+    """Gives the sound of tracks; may be used by many threads."""
+
+    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._folder: Path | None = None
+        self._made: OrderedDict[str, Path] = OrderedDict()  # by content, the oldest use first
+        self._lock = threading.Lock()
+        self._making: dict[str, threading.Lock] = {}
+        self._outlines: OrderedDict[tuple[str, int], Waveform] = OrderedDict()
+
+    def file(self, holding: Holding, identifier: str) -> tuple[Path, str]:
+        """Return a file that browsers play, and its media type."""
+        piece, path = self._place(holding, identifier)
+        try:
+            kind = content_type(path)
+            if kind is not None:
+                return path, kind
+            return self._flac(piece, path), "audio/flac"
+        except AudioError as error:
+            raise _unreadable(piece) from error
+
+    def wav(self, holding: Holding, identifier: str, start: float | None, end: float | None) -> Wav:
+        """Return a stretch of a track as WAV, 16 bits, mono."""
+        piece, path = self._place(holding, identifier)
+        first, last = stretch_of(piece, start, end)
+        try:
+            rate_hz = rate_of(path)
+        except AudioError as error:
+            raise _unreadable(piece) from error
+        return _wav(stretch(path, rate_hz, first, last), rate_hz, last - first)
+
+    def part_alone(
+        self,
+        holding: Holding,
+        identifier: str,
+        model: Model,
+        part: str,
+        start: float | None,
+        end: float | None,
+    ) -> Wav:
+        """Return one part of a stretch of a track as WAV, as `model` separates it."""
+        piece, path = self._place(holding, identifier)
+        first, last = stretch_of(piece, start, end)
+        rate_hz = model.sample_rate_hz
+        blocks = separated(stretch(path, rate_hz, first, last), model, part)
+        return _wav(blocks, rate_hz, last - first)
+
+    def waveform(self, holding: Holding, identifier: str, points: int) -> Waveform:
+        """Return the outline of a track."""
+        piece, path = self._place(holding, identifier)
+        key = (piece.content, points)
+        with self._lock:
+            if key in self._outlines:
+                self._outlines.move_to_end(key)
+                return self._outlines[key]
+        try:
+            seconds, peaks = outline(path, points)
+        except AudioError as error:
+            raise _unreadable(piece) from error
+        found = Waveform(duration_seconds=round(seconds, 3), peaks=_rounded(peaks))
+        with self._lock:
+            self._outlines[key] = found
+            while len(self._outlines) > _MOST_OUTLINES:
+                self._outlines.popitem(last=False)
+        return found
+
+    def close(self) -> None:
+        """Remove all files that were made."""
+        with self._lock:
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+            self._made.clear()
+
+    def _place(self, holding: Holding, identifier: str) -> tuple[Piece, Path]:
+        """Return a track and a file of it that is there."""
+        piece = holding.pieces[holding.number(identifier)]
+        copies = holding.searchable().vectors().copies[piece.content]
+        for copy in copies:
+            if copy.path.is_file():
+                return piece, copy.path
+        raise HttpError(
+            "not_found",
+            f"the file of {piece.title!r} is not where it was",
+            "mount its drive, or index its folder again",
+        )
+
+    def _flac(self, piece: Piece, path: Path) -> Path:
+        """Return the FLAC file that stands in for `path`; made by one thread, others wait."""
+        with self._lock:
+            making = self._making.setdefault(piece.content, threading.Lock())
+        with making:
+            with self._lock:
+                if self._folder is None:
+                    self._folder = Path(tempfile.mkdtemp(prefix="stemwise-sound-"))
+                target = self._folder / f"{piece.content}.flac"
+                known = piece.content in self._made
+                if known:
+                    self._made.move_to_end(piece.content)
+            if not known:
+                write_flac(path, target)
+                with self._lock:
+                    self._made[piece.content] = target
+                    self._shrink()
+        return target
+
+    def _shrink(self) -> None:
+        """Remove the files used longest ago until few enough bytes are left, but keep the last."""
+        sizes = {content: path.stat().st_size for content, path in self._made.items()}
+        while len(self._made) > 1 and sum(sizes.values()) > self._most_bytes:
+            content, path = self._made.popitem(last=False)
+            del sizes[content]
+            with suppress(OSError):
+                path.unlink()
+
+
+def _wav(blocks: Iterable[NDArray[np.float32]], rate_hz: int, seconds: float) -> Wav:
+    samples = round(seconds * rate_hz)
+    return Wav(44 + 2 * samples, wav_bytes(blocks, rate_hz, samples))
+
+
+def stretch_of(piece: Piece, start: float | None, end: float | None) -> tuple[float, float]:
+    """Return where a stretch of `piece` begins and ends; a failure if it holds nothing."""
+    first = start or 0.0
+    last = piece.duration_seconds if end is None else min(end, piece.duration_seconds)
+    if first >= last:
+        raise HttpError(
+            "unprocessable",
+            f"nothing lies from {first:g} to {last:g} s; "
+            f"{piece.title!r} lasts {piece.duration_seconds:.1f} s",
+            "from must be before to, and inside the track",
+        )
+    return first, last
+
+
+def _unreadable(piece: Piece) -> HttpError:
+    return HttpError(
+        "unsupported_audio",
+        f"the file of {piece.title!r} cannot be read any more",
+        "index its folder again",
+    )
+
+
+def _rounded(peaks: NDArray[np.float32]) -> list[float]:
+    return [round(float(peak), _DECIMALS) for peak in peaks]
