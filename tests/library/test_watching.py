@@ -121,12 +121,15 @@ def test_the_program_watches_until_it_is_told_to_stop(tmp_path, music, tiny_mode
     for process in processes.values():
         assert process.stdout.readline().startswith("4 files: 4 added")
         until(lambda process=process: "watching" in process.stderr.readline())
-    add_song(music / "new.wav", seed=20)
+    add_song(tmp_path / "new.wav", seed=20).rename(music / "new.wav")  # whole when it is seen
     for name, process in processes.items():
         with process:
-            assert process.stdout.readline().startswith("5 files: 1 added, 4 unchanged")
-            process.send_signal(numbers[name])
-            out, err = process.communicate(timeout=30)
+            try:
+                assert process.stdout.readline().startswith("5 files: 1 added, 4 unchanged")
+                process.send_signal(numbers[name])
+                out, err = process.communicate(timeout=30)
+            finally:
+                process.kill()
         assert (process.returncode, out) == (0, "")
         assert err.splitlines()[-1] == "stemwise: stopped"
         catalogue = Catalogue.open(tmp_path / name)
