@@ -107,7 +107,7 @@ def test_killed_again_and_again_an_index_finishes_without_doing_anything_twice(
 
 def test_after_a_kill_what_is_known_adds_up_to_what_was_found(tmp_path, songs, tiny_model_path):
     place, log = tmp_path / "catalogue", tmp_path / "log"
-    process = start(index_slowly, place, songs, tiny_model_path, log, 0.1)
+    process = start(index_slowly, place, songs, tiny_model_path, log, 0.3)
     while len(embedded(log)) < 8:
         time.sleep(0.01)
     process.kill()
@@ -129,7 +129,9 @@ def test_killed_again_and_again_a_rebuild_leaves_the_old_vectors_until_the_new_a
     content_of = contents_and_names(songs)
     chance = random.Random(SEED)
     done = set()
-    for _ in range(5):
+    for attempt in range(30):
+        if attempt >= 5 and done:  # on a busy machine some die before their first commit
+            break
         before = len(embedded(log))
         process = start(rebuild_slowly, place, other_model_path, log, 0.05)
         kill_somewhere(process, log, chance)
@@ -173,7 +175,7 @@ def test_the_second_of_two_indexers_is_refused_in_one_line(
     tmp_path, songs, tiny_model_path, tiny_model
 ):
     place, log = tmp_path / "catalogue", tmp_path / "log"
-    first = start(index_slowly, place, songs, tiny_model_path, log, 0.1)
+    first = start(index_slowly, place, songs, tiny_model_path, log, 60.0)  # never done by itself
     while not embedded(log):
         time.sleep(0.01)
     here, there = pipe()

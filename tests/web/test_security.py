@@ -152,10 +152,17 @@ def test_the_page_leads_nowhere_else(client, path, failure):
 
 
 def test_processes_of_the_server_get_no_secrets(monkeypatch):
-    monkeypatch.setenv("STEMWISE_TOKEN", "secret")
-    monkeypatch.setenv("STEMWISE_SUBSONIC_PASSWORD", "secret")
-    monkeypatch.setenv("STEMWISE_CATALOGUE", "kept")
-    environment = child_environment()
-    assert "secret" not in environment.values()
-    assert environment["STEMWISE_CATALOGUE"] == "kept"
-    assert environment["OMP_NUM_THREADS"] == "1"
+    secrets = {
+        "STEMWISE_TOKEN": "our token",
+        "STEMWISE_SUBSONIC_PASSWORD": "our password",
+        "AWS_SECRET_ACCESS_KEY": "the storage's",
+    }
+    for name, value in (secrets | {"STEMWISE_CATALOGUE": "kept"}).items():
+        monkeypatch.setenv(name, value)
+    reader, indexer = child_environment(storage=False), child_environment(storage=True)
+    assert not secrets.keys() & reader.keys()
+    assert secrets.keys() & indexer.keys() == {"AWS_SECRET_ACCESS_KEY"}
+    for environment in (reader, indexer):
+        assert not {"our token", "our password"} & set(environment.values())
+        assert environment["STEMWISE_CATALOGUE"] == "kept"
+        assert environment["OMP_NUM_THREADS"] == "1"

@@ -138,7 +138,7 @@ class Describer:
             sys.executable, "-m", "stemwise.web.embedder", source,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=child_environment(),
+            env=child_environment(storage=False),
             start_new_session=True,
         )  # fmt: skip
         self._process = process

@@ -163,7 +163,7 @@ class Jobs:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env=child_environment(),
+                env=child_environment(storage=True),
                 start_new_session=True,
             )
             job.started, job.state, job.message = time.time(), "running", "looking for music"

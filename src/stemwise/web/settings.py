@@ -17,7 +17,8 @@ MOST_MATCHES = 200
 """Matches of one search at most."""
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_SECRETS = ("STEMWISE_TOKEN", "STEMWISE_SUBSONIC_PASSWORD")
+_OUR_SECRETS = ("STEMWISE_TOKEN", "STEMWISE_SUBSONIC_PASSWORD")
+_SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "KEY")
 _FEWEST_TOKEN_SIGNS = 12
 _FEWEST_PASSWORD_SIGNS = 8
 
@@ -114,7 +115,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def child_environment() -> dict[str, str]:
-    """Return the environment of processes that serve us: one thread each, and no secrets."""
-    kept = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+def child_environment(*, storage: bool) -> dict[str, str]:
+    """Return the environment of processes that serve us: one thread each, and no secrets.
+
+    With `storage` they keep what opens object storage; one that reads strangers' files has no use
+    for it.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in _OUR_SECRETS}
+    if not storage:
+        kept = {
+            name: value for name, value in kept.items()
+            if not any(word in name.upper() for word in _SECRET_WORDS)
+        }  # fmt: skip
     return kept | dict.fromkeys(_THREADS, "1")
