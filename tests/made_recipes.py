@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from made_corpus import RATE_HZ
 from stemwise.recipe import load_recipe
 
@@ -44,3 +46,17 @@ def small_overrides(path, rate_hz=RATE_HZ, parts=("bass",), epochs=1, batch=2):
 def small_recipe(path, *words, **sizes):
     """Return the recipe in `path` made small, then changed by `words`."""
     return load_recipe(path, [*small_overrides(path, **sizes), *words])
+
+
+def learn_by_heart(stage, batch, steps):
+    """Take `steps` on one batch; return the losses by name, before the first and the last."""
+    optimiser = torch.optim.Adam(stage.parameters(), 3e-3)
+    history = []
+    for _ in range(steps):
+        terms = stage.losses(batch)
+        total = sum(stage.weights[name] * value for name, value in terms.items())
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        history.append({name: value.item() for name, value in terms.items()})
+    return history[0], history[-1]

@@ -8,6 +8,7 @@ Memory: the vectors of the parts asked for (`stemwise.library.vectors`), hub ter
 from them, 4 bytes per segment and part.
 """
 
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -53,7 +54,10 @@ class Snapshot:
         self._calibration: Calibration | None = None
         self._levels: Floats | None = None
         self.sieve: Sieve | None = None
-        self._by_id = {piece.content[:ID_DIGITS]: piece for piece in reversed(self._vectors.pieces)}
+
+    @cached_property
+    def _by_id(self) -> dict[str, Piece]:
+        return {piece.content[:ID_DIGITS]: piece for piece in reversed(self._vectors.pieces)}
 
     @property
     def folder(self) -> Path:

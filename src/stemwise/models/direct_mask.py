@@ -98,9 +98,7 @@ class DirectMask(nn.Module):
         levels = levels - levels.mean(dim=(2, 3), keepdim=True)
         levels = levels / (levels.std(dim=(2, 3), keepdim=True) + 0.1)
         views = torch.stack([levels, 2 * masks - 0.5], dim=2)  # (B, I, 2, F, T)
-        return torch.stack(
-            [reader(views[:, i]) for i, reader in enumerate(self.readers)], dim=1
-        )  # fmt: skip
+        return torch.stack([reader(views[:, i]) for i, reader in enumerate(self.readers)], dim=1)
 
     def presence(self, masks: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
         """Return the presence logits (B, 5): linear in the logarithm of the part's share."""

@@ -1,6 +1,6 @@
 """The server as one ASGI application: page, routes, their description, and the gate before them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
@@ -32,9 +32,7 @@ failure has the same shape: `{"code": …, "message": …, "hint": …}`.
 """
 
 
-def create_app(
-    catalogue: Catalogue, settings: Settings | None = None, others: Sequence[APIRouter] = ()
-) -> FastAPI:
+def create_app(catalogue: Catalogue, settings: Settings | None = None) -> FastAPI:
     """Return the application that serves `catalogue`.
 
     Nothing is read or started before the server starts it (ASGI's lifespan).
@@ -42,9 +40,6 @@ def create_app(
     Args:
         catalogue: what is served.
         settings: how; the defaults if None.
-        others: further interfaces, with paths of their own outside ``/api``. The gate's token is
-            not asked for there: they must see to that themselves. They find what they need as
-            `stemwise.web.services.Here`.
 
     Raises:
         UsageError: an address that others can reach, and no token (`Settings`).
@@ -78,8 +73,6 @@ def create_app(
     app.include_router(changing, prefix=PREFIX)
     app.include_router(_reference(), prefix=PREFIX)
     app.include_router(playing)
-    for router in others:
-        app.include_router(router)
     app.router.routes.extend(page_routes())
     return app
 

@@ -27,7 +27,9 @@ from stemwise.errors import (
     UsageError,
 )
 
-__all__ = ["CODES", "Failure", "HttpError", "answer", "declared", "install", "internal"]
+__all__ = [
+    "CODES", "Failure", "HttpError", "answer", "declared", "install", "internal", "of_library"
+]  # fmt: skip
 
 log = logging.getLogger("stemwise.web")
 
@@ -111,7 +113,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _stemwise_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StemwiseError)
-    return answer(_of_library(error))
+    return answer(of_library(error))
 
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
@@ -146,7 +148,7 @@ async def _starlette_error(request: Request, error: Exception) -> JSONResponse:
     return answer(made, error.headers)
 
 
-def _of_library(error: StemwiseError) -> HttpError:
+def of_library(error: StemwiseError) -> HttpError:
     """Return the failure that `error` means to a client."""
     log.info("%s: %s", type(error).__name__, error)
     if isinstance(error, UsageError):

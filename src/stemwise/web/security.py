@@ -88,7 +88,8 @@ class Gate:
         self.sessions = sessions
         names = {"localhost", "127.0.0.1", "[::1]"}
         own = settings.host if ":" not in settings.host else f"[{settings.host.strip('[]')}]"
-        self._names = names | {own.lower()} | {name.lower() for name in settings.allowed_hosts}
+        self._allowed = {name.lower() for name in settings.allowed_hosts}
+        self._names = names | {own.lower()} | self._allowed
         self._any_name = not is_loopback(settings.host) and not settings.allowed_hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,12 +144,11 @@ class Gate:
 
     def _is_own(self, host: str) -> bool:
         """Tell whether `host` is a name of this server, with its port or, behind a proxy, none."""
-        name, colon, port = host.lower().rpartition(":")
+        host = host.lower()
+        name, colon, port = host.rpartition(":")
         if not colon or port.endswith("]"):
-            name, port = host.lower(), ""
-        if name in {one.lower() for one in self.settings.allowed_hosts} or host.lower() in {
-            one.lower() for one in self.settings.allowed_hosts
-        }:
+            name, port = host, ""
+        if self._allowed & {name, host}:
             return True
         return name in self._names and (
             self.settings.port == 0

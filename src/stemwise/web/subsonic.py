@@ -22,7 +22,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import ValidationError
 
-from stemwise.errors import BusyError, CatalogueError, UsageError
+from stemwise.errors import StemwiseError, UsageError
 from stemwise.library.query import Example, resolve, weight_row
 from stemwise.library.search import Question
 from stemwise.library.snapshot import Snapshot
@@ -30,7 +30,7 @@ from stemwise.parts import parse_weights
 from stemwise.web.covers import drawn, embedded
 from stemwise.web.current import Holding
 from stemwise.web.envelope import Call, SubsonicError, answer, read_call, refuse
-from stemwise.web.failures import HttpError, internal
+from stemwise.web.failures import HttpError, internal, of_library
 from stemwise.web.messages import PathRequest, SearchRequest
 from stemwise.web.searching import find_path, search
 from stemwise.web.services import Here, Services
@@ -156,11 +156,9 @@ def _refusal(error: Exception) -> SubsonicError:
         return SubsonicError(
             0, f"{first['loc'][-1]}: {first['msg']}, got {str(first['input'])[:80]!r}"
         )
-    if isinstance(error, BusyError | CatalogueError):
-        internal(error)
-        return SubsonicError(0, "the catalogue cannot be read now; the server's log tells why")
-    told = error if isinstance(error, HttpError) else internal(error)
-    failure = told.failure
+    if isinstance(error, StemwiseError):
+        error = of_library(error)
+    failure = (error if isinstance(error, HttpError) else internal(error)).failure
     text = f"{failure.message}; {failure.hint}" if failure.hint else failure.message
     return SubsonicError(70 if failure.code == "not_found" else 0, text)
 
