@@ -278,6 +278,7 @@ def test_a_bank_in_any_place_trains_the_same(bank, tmp_path, place):
 
 
 @pytest.mark.filterwarnings("ignore:lance is not fork-safe")  # other tests load it; workers never
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker")  # on a single core
 def test_workers_prepare_the_same_batches(bank, tmp_path):
     recipe = small_recipe(COMPACT / "clean.toml", epochs=2)
     alone, helped = (
