@@ -169,3 +169,20 @@ def test_magnitude_l1_is_linear_in_the_level():
 def test_magnitude_l1_of_other_shapes_is_refused(other):
     with pytest.raises(ValueError, match=r"shapes differ: \(2, 5, 7\), \("):
         losses.magnitude_l1(torch.zeros(2, 5, 7), torch.zeros(other))
+
+
+def test_shares_is_least_for_the_true_shares_and_ignores_the_level():
+    generator = torch.Generator().manual_seed(5)
+    stems = torch.rand(2, 5, 6, 7, generator=generator)
+    mixture = stems.sum(dim=1)
+    true = stems / mixture[:, None]
+    best = losses.shares(true, mixture, stems)
+    for other in (true.roll(1, dims=1), torch.full_like(true, 0.2), true.square().softmax(dim=1)):
+        assert losses.shares(other, mixture, stems) > best
+    torch.testing.assert_close(losses.shares(true, 9 * mixture, 9 * stems), best)
+    slow = [
+        (mixture[b, f, t] / mixture[b].mean()).sqrt()
+        * -sum(true[b, i, f, t] * true[b, i, f, t].log() for i in range(5))
+        for b in range(2) for f in range(6) for t in range(7)
+    ]  # fmt: skip
+    torch.testing.assert_close(best, torch.stack(slow).mean())

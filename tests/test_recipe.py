@@ -186,7 +186,7 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
 }  # fmt: skip
 BASELINES = {"paper/clean", "paper/cascade_ft", "paper/direct_da", "compact/clean",
              "compact/cascade_ft", "compact/direct_da", "compact/contrast",
-             "compact/direct_mask"}  # fmt: skip
+             "compact/direct_mask", "stemwise"}  # fmt: skip
 
 
 def test_every_recipe_is_a_baseline_or_a_delta():

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oracles import standardised_mel_read_aloud
-from stemwise.spectrogram import LogMel, Magnitude, mel_filterbank, standardised_db
+from stemwise.spectrogram import (
+    LogFrequency,
+    LogMel,
+    Magnitude,
+    log_filterbank,
+    mel_filterbank,
+    standardised_db,
+)
 
 
 def noise(*shape, seed=0):
@@ -139,3 +146,25 @@ def test_only_an_end_far_from_any_frame_is_lengthened(hop, samples, covered):
 @pytest.mark.parametrize("samples", [132_300, 441_000])
 def test_the_papers_segments_are_never_lengthened(samples):
     assert Magnitude(2048, 512).covered(torch.zeros(1, samples)).shape == (1, samples)
+
+
+def test_log_bands_are_intervals():
+    """A tone an octave up lands as many bands higher wherever it starts."""
+    bands = 96
+    front_end = LogFrequency(22050, 4096, 1024, bands, 40.0)
+    seconds = torch.arange(22050) / 22050
+    tones_hz = 220.0 * 2.0 ** torch.arange(5)
+    waves = torch.sin(2 * torch.pi * tones_hz[:, None] * seconds)
+    loudest = front_end.bands(waves)[:, :, 10].argmax(dim=1)
+    octave = (bands + 1) / np.log2(11025 / 40)
+    np.testing.assert_allclose(np.diff(loudest), octave, atol=1)
+    filters = log_filterbank(22050, 4096, bands, 40.0)
+    torch.testing.assert_close(filters.sum(dim=1), torch.ones(bands))
+    assert (filters >= 0).all()
+    assert (filters[:, 8:-1].sum(dim=0) > 0).all()  # from 40 Hz on, no bin is lost
+
+
+@pytest.mark.parametrize("low", [0.0, 11025.0, -1.0])
+def test_log_bands_need_a_lower_edge(low):
+    with pytest.raises(ValueError, match="f_min_hz must be in 0 to 11025"):
+        log_filterbank(22050, 2048, 64, low)

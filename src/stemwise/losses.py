@@ -88,6 +88,21 @@ def presence(logits: torch.Tensor, playing: torch.Tensor) -> torch.Tensor:
     return functional.binary_cross_entropy_with_logits(logits, playing.float())
 
 
+def shares(masks: torch.Tensor, mixture: torch.Tensor, stems: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of the masks with the true shares of every bin.
+
+    Bins count by the root of the mixture's magnitude relative to its mean. Other than an L1
+    distance, whose best answer is the median and so nothing at all for a part that is seldom the
+    loudest, it asks for the share that is expected.
+
+    Args: as of `separation`, with masks that add up to 1 over the parts.
+    """
+    scale = mixture.mean(dim=(1, 2), keepdim=True) + 1e-8
+    true = stems / (stems.sum(dim=1, keepdim=True) + 1e-7)
+    entropy = -(true * masks.clamp(min=1e-6).log()).sum(dim=1)
+    return ((mixture / scale).sqrt() * entropy).mean()
+
+
 def separation(masks: torch.Tensor, mixture: torch.Tensor, stems: torch.Tensor) -> torch.Tensor:
     """Return the mean L1 distance of masked mixture and stems, on magnitudes (section III-A2).
 

@@ -182,6 +182,12 @@ class MaskedSettings(BatchSettings):
     eq_deviation_db: float = Field(
         default=0.0, description="Deviation of a random equaliser over each mixture, in dB.", ge=0
     )
+    heard_in: int = Field(
+        default=1, description="Mixtures in which each drawn stem is heard.", ge=1
+    )
+    mask_loss: Literal["magnitudes", "shares"] = Field(
+        default="magnitudes", description="The separation loss: L1 of magnitudes, or of shares."
+    )
 
 
 class Recipe(Section):

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["LogMel", "Magnitude", "mel_filterbank"]
+__all__ = ["LogFrequency", "LogMel", "Magnitude", "log_filterbank", "mel_filterbank"]
 
 LINEAR_HZ_PER_MEL = 200.0 / 3
 LOG_STEP = math.log(6.4) / 27
@@ -53,6 +53,30 @@ def mel_filterbank(
     falling = (upper - bins_hz) / (upper - centre)
     triangles = torch.minimum(rising, falling).clamp(min=0)
     return (triangles * 2 / (upper - lower)).float()
+
+
+def log_filterbank(sample_rate_hz: int, n_fft: int, n_bands: int, f_min_hz: float) -> torch.Tensor:
+    """Return triangles of sum 1 over log-equidistant edges, (n_bands, n_fft // 2 + 1) float32.
+
+    A musical interval is the same distance at every pitch, so that what a convolution learns of one
+    note holds for all. Where edges lie closer than the bins of the STFT, a triangle is widened to
+    one bin on either side.
+
+    Raises:
+        ValueError: `f_min_hz` is not within 0 and half the sample rate.
+    """
+    if not 0 < f_min_hz < sample_rate_hz / 2:
+        raise ValueError(f"f_min_hz must be in 0 to {sample_rate_hz / 2} Hz, got {f_min_hz}")
+    bins_hz = torch.linspace(0, sample_rate_hz / 2, n_fft // 2 + 1, dtype=torch.float64)
+    ends = torch.tensor([f_min_hz, sample_rate_hz / 2], dtype=torch.float64).log2()
+    edges_hz = torch.logspace(*ends.tolist(), n_bands + 2, base=2.0, dtype=torch.float64)[:, None]
+    centre = edges_hz[1:-1]
+    lower = torch.minimum(edges_hz[:-2], centre - bins_hz[1])
+    upper = torch.maximum(edges_hz[2:], centre + bins_hz[1])
+    rising = (bins_hz - lower) / (centre - lower)
+    falling = (upper - bins_hz) / (upper - centre)
+    triangles = torch.minimum(rising, falling).clamp(min=0)
+    return (triangles / triangles.sum(dim=1, keepdim=True)).float()
 
 
 class Magnitude(nn.Module):
@@ -117,8 +141,8 @@ class LogMel(Magnitude):
         filters = mel_filterbank(sample_rate_hz, n_fft, n_mels, f_min_hz)
         self.register_buffer("filters", filters, persistent=False)
 
-    def mel(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Return the linear mel magnitudes (B, F, T) of `waveform` (B, N)."""
+    def bands(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Return the linear magnitudes (B, F, T) of the mel bins of `waveform` (B, N)."""
         return torch.matmul(self.filters, self.magnitude(waveform))
 
     def of_magnitude(self, magnitude: torch.Tensor) -> torch.Tensor:
@@ -128,6 +152,16 @@ class LogMel(Magnitude):
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
         """Return the standardised log-mel spectrogram (B, 1, F, T) of `waveform` (B, N)."""
         return self.of_magnitude(self.magnitude(waveform))
+
+
+class LogFrequency(LogMel):
+    """As `LogMel`, but for the bands, which lie evenly in the logarithm of frequency."""
+
+    def __init__(
+        self, sample_rate_hz: int, n_fft: int, hop_samples: int, n_bands: int, f_min_hz: float
+    ) -> None:
+        super().__init__(sample_rate_hz, n_fft, hop_samples, n_bands, f_min_hz)
+        self.filters = log_filterbank(sample_rate_hz, n_fft, n_bands, f_min_hz)
 
 
 def standardised_db(magnitudes: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,7 @@ def test_shapes_and_ranges(seconds):
 
 def test_masks_share_every_bin_out():
     network = made("direct-mask")
-    masks = network.masks(network.front_end.mel(noise(2, RATE_HZ)))
+    masks = network.masks(network.front_end.bands(noise(2, RATE_HZ)))
     assert masks.shape[:2] == (2, 5)
     torch.testing.assert_close(masks.sum(dim=1), torch.ones_like(masks[:, 0]))
     assert masks.std(dim=1).min() > 0
@@ -67,7 +67,7 @@ def test_the_level_of_a_recording_does_not_matter():
 def test_an_extractor_sees_its_own_part_alone():
     """What one part's mask lets through changes that part's block and no other."""
     network = made("direct-mask")
-    mel = network.front_end.mel(noise(1, RATE_HZ))
+    mel = network.front_end.bands(noise(1, RATE_HZ))
     masks = network.masks(mel)
     before = network.blocks(masks, mel)
     changed = masks.clone()
@@ -79,7 +79,7 @@ def test_an_extractor_sees_its_own_part_alone():
 
 def test_a_louder_part_is_more_surely_there():
     network = made("direct-mask")
-    mel = network.front_end.mel(noise(1, RATE_HZ))
+    mel = network.front_end.bands(noise(1, RATE_HZ))
     shares = torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4])[None, :, None, None]
     logits = network.presence(shares.expand(1, 5, *mel.shape[1:]), mel)[0]
     assert (logits.diff() > 0).all()

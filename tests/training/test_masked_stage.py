@@ -53,8 +53,9 @@ def test_a_mixture_and_its_stems_get_one_equaliser(source):
     batch = ContrastiveBatches(source, settings, epoch=0)[0]
     flat, settings = stage_of("masked.eq_deviation_db=0.0")
     with torch.no_grad():
-        mixture, stems = stage._magnitudes(batch)
-        plain, plain_stems = flat._magnitudes(batch)
+        places = stage._places(len(batch["stems"]))
+        mixture, stems = stage._magnitudes(batch, places)
+        plain, plain_stems = flat._magnitudes(batch, places)
     gains_db = 20 * torch.log10(mixture / plain.clamp(min=1e-12))
     heard = plain > 1e-6
     assert gains_db[heard].std() > 2
@@ -64,3 +65,44 @@ def test_a_mixture_and_its_stems_get_one_equaliser(source):
         torch.testing.assert_close(
             stems[i, :, rows], plain_stems[i, :, rows] * 10 ** (gains_db[i, rows, :1] / 20)
         )
+
+
+def test_stems_are_dealt_out_anew_and_take_their_labels_along(source):
+    stage, settings = stage_of("masked.heard_in=3", "masked.eq_deviation_db=0.0")
+    batch = ContrastiveBatches(source, settings, epoch=0)[0]
+    count = len(batch["stems"])
+    with torch.no_grad():
+        places = stage._places(count)
+        mixture, stems = stage._magnitudes(batch, places)
+    assert places.shape == (3 * count, 5)
+    for round_ in places.reshape(3, count, 5):  # every stem is heard once in each
+        assert (round_.sort(dim=0).values == torch.arange(count)[:, None]).all()
+    assert (places[:count] == torch.arange(count)[:, None]).all()
+    assert (places[count:] != places[:count].repeat(2, 1)).any()
+    front_end = stage.network.front_end
+    for row, place in enumerate(places):  # the slow way: in the time domain
+        own = torch.stack([batch["stems"][k, i] for i, k in enumerate(place)])
+        torch.testing.assert_close(stems[row], front_end.bands(own), atol=1e-4, rtol=1e-3)
+        slow = front_end.bands(own.sum(dim=0)[None])[0]
+        torch.testing.assert_close(mixture[row], slow, atol=1e-4, rtol=1e-3)
+    seen = []
+    stage.network.presence = lambda masks, mel: torch.zeros(len(mel), 5, requires_grad=True)
+    stage.settings = settings.model_copy(update={"separation_only_steps": 0})
+    losses_of = torch.nn.functional.binary_cross_entropy_with_logits
+    torch.manual_seed(1)
+    places = stage._places(count)
+    torch.manual_seed(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stemwise.losses.presence", lambda logits, playing: seen.append(playing)
+                      or losses_of(logits, playing.float()))  # fmt: skip
+        stage.losses(batch)
+    assert (seen[0] == batch["playing"][places, torch.arange(5)]).all()
+
+
+def test_the_loss_of_shares_trains_masks(source):
+    stage, settings = stage_of(
+        "masked.mask_loss='shares'", "masked.separation_only_steps=100", "masked.eq_deviation_db=0"
+    )
+    batch = ContrastiveBatches(source, settings, epoch=0)[0]
+    first, last = learn_by_heart(stage, batch, steps=30)
+    assert last["separation"] < 0.7 * first["separation"]

@@ -65,7 +65,7 @@ def baseline(name: str, bank: Bank, device: str = "auto") -> Subject:
         return block[:, None].expand(-1, len(PARTS), -1)
 
     def stem_mel(stems: torch.Tensor) -> torch.Tensor:
-        level_db = 20 * front_end.mel(stems.flatten(0, 1)).clamp(min=1e-5).log10()
+        level_db = 20 * front_end.bands(stems.flatten(0, 1)).clamp(min=1e-5).log10()
         return level_db.mean(dim=-1).reshape(*stems.shape[:2], BANDS)
 
     def chance(mixture: torch.Tensor) -> torch.Tensor:

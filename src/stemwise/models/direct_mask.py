@@ -13,6 +13,8 @@ Levels are relative to the mixture's mean magnitude, so that how loud a recordin
 matter, and end at -60 dB, so that digital silence is no landmark.
 """
 
+from typing import Literal
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
@@ -20,7 +22,7 @@ from torch.nn import functional
 
 from stemwise.models.unet import Decoder, Encoder
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS
-from stemwise.spectrogram import LogMel
+from stemwise.spectrogram import LogFrequency, LogMel
 
 __all__ = ["DirectMask", "DirectMaskShape"]
 
@@ -38,8 +40,11 @@ class DirectMaskShape(BaseModel):
     sample_rate_hz: int = Field(description="Rate of the waveform that comes in, in Hz.", gt=0)
     n_fft: int = Field(description="Length of the STFT window, in samples.", gt=0)
     hop_samples: int = Field(description="Step between STFT frames, in samples.", gt=0)
-    n_mels: int = Field(description="Number of mel bins.", gt=0)
-    f_min_hz: float = Field(default=0.0, description="Lower edge of the mel bins, in Hz.", ge=0)
+    scale: Literal["mel", "log"] = Field(
+        default="mel", description="Where bands lie: even in mel, or in the logarithm of frequency."
+    )
+    n_mels: int = Field(description="Number of bands.", gt=0)
+    f_min_hz: float = Field(default=0.0, description="Lower edge of the bands, in Hz.", ge=0)
     mask_channels: tuple[int, ...] = Field(
         description="Channels of each layer of the U-Net.", min_length=2
     )
@@ -76,7 +81,7 @@ class DirectMask(nn.Module):
     def __init__(self, shape: DirectMaskShape) -> None:
         super().__init__()
         self.shape = shape
-        self.front_end = LogMel(
+        self.front_end = {"mel": LogMel, "log": LogFrequency}[shape.scale](
             shape.sample_rate_hz, shape.n_fft, shape.hop_samples, shape.n_mels, shape.f_min_hz
         )
         self.encoder = Encoder(shape.mask_channels)
@@ -108,7 +113,7 @@ class DirectMask(nn.Module):
 
     def forward(self, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the embedding (B, 5, 128) and the presence logits (B, 5) of `mixture` (B, N)."""
-        mel = self.front_end.mel(mixture)
+        mel = self.front_end.bands(mixture)
         masks = self.masks(mel)
         return self.blocks(masks, mel), self.presence(masks, mel)
 

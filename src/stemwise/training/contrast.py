@@ -88,8 +88,8 @@ class ContrastiveStage(BatchStage):
         front_end = self.network.front_end
         assert isinstance(front_end, LogMel)
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            mixture = front_end.mel(batch["mixture"][:count])
-            stems = front_end.mel(batch["stems"].flatten(0, 1))
+            mixture = front_end.bands(batch["mixture"][:count])
+            stems = front_end.bands(batch["stems"].flatten(0, 1))
         assert self.masks is not None
         masks = self.masks(features[:count], *mixture.shape[1:])
         stems = stems.reshape(count, parts, *mixture.shape[1:])

@@ -13,12 +13,14 @@ from torch.nn import functional
 
 from stemwise import losses
 from stemwise.models.direct_mask import DirectMask
+from stemwise.parts import PARTS
 from stemwise.recipe import MaskedSettings
 from stemwise.training.batches import Batch
 from stemwise.training.contrast import BatchStage
 
 __all__ = ["MaskedStage"]
 
+MASK_LOSSES = {"magnitudes": losses.separation, "shares": losses.shares}
 NODES = 6  # of the random equaliser, evenly over the mel bins
 
 
@@ -30,32 +32,56 @@ class MaskedStage(BatchStage):
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the losses of one batch."""
-        network, labels = self.network, batch["labels"]
+        network, settings = self.network, self.settings
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            mixture, stems = self._magnitudes(batch)
+            places = self._places(len(batch["stems"]))  # (B, I)
+            mixture, stems = self._magnitudes(batch, places)
+        parts = torch.arange(places.shape[1], device=places.device)
+        labels, playing = batch["labels"][places, parts], batch["playing"][places, parts]
         masks = network.masks(mixture)
-        terms = {"separation": losses.separation(masks, mixture, stems)}
-        if self.global_step < self.settings.separation_only_steps:
+        terms = {"separation": MASK_LOSSES[settings.mask_loss](masks, mixture, stems)}
+        if self.global_step < settings.separation_only_steps:
             return terms
-        ideal = stems / (stems.sum(dim=1, keepdim=True) + 1e-7)
-        both = torch.cat([masks, ideal]), torch.cat([mixture, mixture])
+        clean = slice(len(batch["stems"]))  # every stem once
+        ideal = stems[clean] / (stems[clean].sum(dim=1, keepdim=True) + 1e-7)
+        both = torch.cat([masks, ideal]), torch.cat([mixture, mixture[clean]])
         per_part = losses.contrastive(
             network.blocks(*both).float(),
-            torch.cat([labels, labels]),
-            temperature=self.settings.temperature,
+            torch.cat([labels, labels[clean]]),
+            temperature=settings.temperature,
         )
         logits = network.presence(masks, mixture)
         return terms | {
             "contrastive": per_part.mean(),
-            "presence": losses.presence(logits.float(), batch["playing"]),
+            "presence": losses.presence(logits.float(), playing),
         }
 
-    def _magnitudes(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return mel magnitudes of mixtures (B, F, T) and stems (B, 5, F, T), equalised alike."""
+    def _places(self, mixtures: int) -> torch.Tensor:
+        """Return which drawn mixture each stem of each mixture is from (B, I).
+
+        First come the mixtures as they were drawn, then `heard_in` - 1 times as many, in which the
+        stems of each part are dealt out anew.
+        """
+        drawn = torch.arange(mixtures, device=self.device)[:, None].expand(-1, len(PARTS))
+        rounds = [drawn]
+        for _ in range(self.settings.heard_in - 1):
+            chance = torch.rand(drawn.shape, device=self.device)
+            rounds.append(chance.argsort(dim=0))
+        return torch.cat(rounds)
+
+    def _magnitudes(self, batch: Batch, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return band magnitudes of mixtures (B, F, T) and stems (B, 5, F, T), equalised alike."""
         front_end = self.network.front_end
-        mixture = front_end.mel(batch["mixture"])
-        stems = front_end.mel(batch["stems"].flatten(0, 1))
-        stems = stems.reshape(*batch["stems"].shape[:2], *stems.shape[1:])
+        count, parts, _ = batch["stems"].shape
+        spectra = front_end.spectrum(batch["stems"].flatten(0, 1))
+        drawn = torch.matmul(front_end.filters, spectra.abs()).unflatten(0, (count, parts))
+        spectra = spectra.unflatten(0, (count, parts))
+        sums = [
+            torch.stack([spectra[place, i] for i, place in enumerate(row)]).sum(dim=0)
+            for row in places
+        ]
+        mixture = torch.matmul(front_end.filters, torch.stack(sums).abs())
+        stems = drawn[places, torch.arange(parts, device=places.device)]
         if not self.settings.eq_deviation_db:
             return mixture, stems
         nodes = torch.randn(len(mixture), 1, NODES, device=mixture.device)
