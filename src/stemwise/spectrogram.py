@@ -10,6 +10,7 @@ Slaney's Auditory Toolbox (1998) for the mel scale, with area-normalised triangl
 """
 
 import math
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -20,6 +21,7 @@ __all__ = ["LogFrequency", "LogMel", "Magnitude", "log_filterbank", "mel_filterb
 LINEAR_HZ_PER_MEL = 200.0 / 3
 LOG_STEP = math.log(6.4) / 27
 KNEE_HZ = 1000.0
+GROUP = 32  # filters multiplied at once
 
 
 def _hz_to_mel(frequency_hz: float) -> float:
@@ -68,8 +70,8 @@ def log_filterbank(sample_rate_hz: int, n_fft: int, n_bands: int, f_min_hz: floa
     if not 0 < f_min_hz < sample_rate_hz / 2:
         raise ValueError(f"f_min_hz must be in 0 to {sample_rate_hz / 2} Hz, got {f_min_hz}")
     bins_hz = torch.linspace(0, sample_rate_hz / 2, n_fft // 2 + 1, dtype=torch.float64)
-    ends = torch.tensor([f_min_hz, sample_rate_hz / 2], dtype=torch.float64).log2()
-    edges_hz = torch.logspace(*ends.tolist(), n_bands + 2, base=2.0, dtype=torch.float64)[:, None]
+    octaves = math.log2(sample_rate_hz / 2 / f_min_hz)
+    edges_hz = f_min_hz * 2 ** torch.linspace(0, octaves, n_bands + 2, dtype=torch.float64)[:, None]
     centre = edges_hz[1:-1]
     lower = torch.minimum(edges_hz[:-2], centre - bins_hz[1])
     upper = torch.maximum(edges_hz[2:], centre + bins_hz[1])
@@ -100,8 +102,13 @@ class Magnitude(nn.Module):
         )
 
     def magnitude(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Return the magnitude spectrogram (B, n_fft // 2 + 1, T) of `waveform` (B, N)."""
-        return self.spectrum(waveform).abs()
+        """Return the magnitude spectrogram (B, n_fft // 2 + 1, T) of `waveform` (B, N).
+
+        Without a gradient; of a complex spectrogram, `abs` has one.
+        """
+        with torch.no_grad():
+            real, imaginary = torch.view_as_real(self.spectrum(waveform)).unbind(-1)
+            return torch.addcmul(real * real, imaginary, imaginary).sqrt_()  # a third of abs
 
     def covered(self, waveform: torch.Tensor) -> torch.Tensor:
         """Return `waveform` (B, N), followed by silence up to a whole hop if its end needs it.
@@ -141,13 +148,27 @@ class LogMel(Magnitude):
         filters = mel_filterbank(sample_rate_hz, n_fft, n_mels, f_min_hz)
         self.register_buffer("filters", filters, persistent=False)
 
+    @cached_property
+    def _reach(self) -> list[tuple[slice, slice]]:
+        return _reach(self.filters)
+
+    def filtered(self, magnitude: torch.Tensor) -> torch.Tensor:
+        """Return the magnitudes (…, F, T) of the mel bins from those of the STFT's bins (…, T)."""
+        return torch.cat(
+            [
+                torch.matmul(self.filters[rows, bins], magnitude[..., bins, :])
+                for rows, bins in self._reach
+            ],
+            dim=-2,
+        )
+
     def bands(self, waveform: torch.Tensor) -> torch.Tensor:
         """Return the linear magnitudes (B, F, T) of the mel bins of `waveform` (B, N)."""
-        return torch.matmul(self.filters, self.magnitude(waveform))
+        return self.filtered(self.magnitude(waveform))
 
     def of_magnitude(self, magnitude: torch.Tensor) -> torch.Tensor:
         """Return the standardised log-mel (B, 1, F, T) of `magnitude` (B, n_fft // 2 + 1, T)."""
-        return standardised_db(torch.matmul(self.filters, magnitude))[:, None]
+        return standardised_db(self.filtered(magnitude))[:, None]
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
         """Return the standardised log-mel spectrogram (B, 1, F, T) of `waveform` (B, N)."""
@@ -162,6 +183,19 @@ class LogFrequency(LogMel):
     ) -> None:
         super().__init__(sample_rate_hz, n_fft, hop_samples, n_bands, f_min_hz)
         self.filters = log_filterbank(sample_rate_hz, n_fft, n_bands, f_min_hz)
+
+
+def _reach(filters: torch.Tensor) -> list[tuple[slice, slice]]:
+    """Return rows of `filters` in groups, and the columns in which a group is not zero.
+
+    A filterbank is nearly all zeros; group by group, its product takes a third of the time.
+    """
+    groups = []
+    for first in range(0, len(filters), GROUP):
+        rows = slice(first, first + GROUP)
+        heard = filters[rows].sum(dim=0).nonzero()[:, 0].tolist() or [0]
+        groups.append((rows, slice(heard[0], heard[-1] + 1)))
+    return groups
 
 
 def standardised_db(magnitudes: torch.Tensor) -> torch.Tensor:

@@ -81,7 +81,8 @@ class DirectMask(nn.Module):
     def __init__(self, shape: DirectMaskShape) -> None:
         super().__init__()
         self.shape = shape
-        self.front_end = {"mel": LogMel, "log": LogFrequency}[shape.scale](
+        kind = LogMel if shape.scale == "mel" else LogFrequency
+        self.front_end = kind(
             shape.sample_rate_hz, shape.n_fft, shape.hop_samples, shape.n_mels, shape.f_min_hz
         )
         self.encoder = Encoder(shape.mask_channels)
@@ -138,7 +139,7 @@ class DirectMask(nn.Module):
         """
         front_end = self.front_end
         spectrum = front_end.spectrum(front_end.covered(mixture))
-        masks = self.masks(torch.matmul(front_end.filters, spectrum.abs()))
+        masks = self.masks(front_end.filtered(spectrum.abs()))
         own = masks.transpose(2, 3) @ _spread(front_end.filters)  # (B, I, T, F of the STFT)
         parts = spectrum[:, None] * own.transpose(2, 3)
         waves = front_end.waveform(parts.flatten(0, 1), mixture.shape[-1])

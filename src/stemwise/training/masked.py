@@ -74,13 +74,13 @@ class MaskedStage(BatchStage):
         front_end = self.network.front_end
         count, parts, _ = batch["stems"].shape
         spectra = front_end.spectrum(batch["stems"].flatten(0, 1))
-        drawn = torch.matmul(front_end.filters, spectra.abs()).unflatten(0, (count, parts))
+        drawn = front_end.filtered(spectra.abs()).unflatten(0, (count, parts))
         spectra = spectra.unflatten(0, (count, parts))
         sums = [
             torch.stack([spectra[place, i] for i, place in enumerate(row)]).sum(dim=0)
             for row in places
         ]
-        mixture = torch.matmul(front_end.filters, torch.stack(sums).abs())
+        mixture = front_end.filtered(torch.stack(sums).abs())
         stems = drawn[places, torch.arange(parts, device=places.device)]
         if not self.settings.eq_deviation_db:
             return mixture, stems
