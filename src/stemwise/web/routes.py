@@ -110,19 +110,19 @@ async def get_audio(
 @router.post("/search", tags=["search"], responses=declared("not_found", "conflict"))
 async def search_tracks(services: Here, request: SearchRequest) -> SearchAnswer:
     """Find tracks and passages alike in the weighted parts."""
-    holding = await services.holding()
+    holding = await services.searchable()
     return await services.search(lambda: search(holding, request, services.upload))
 
 
 @router.post("/path", tags=["search"], responses=declared("not_found", "conflict"))
 async def find_journey(services: Here, request: PathRequest) -> PathAnswer:
     """Find a chain of tracks from one to another in which every step is small."""
-    holding = await services.holding()
+    holding = await services.searchable()
     return await services.search(lambda: find_path(holding, request))
 
 
 @router.get("/map", tags=["search"], responses=declared())
 async def get_map(services: Here, part: Part = "drums") -> MapAnswer:
     """Return the map of one part: what is alike in it lies close together."""
-    holding = await services.holding()
+    holding = await services.searchable()
     return await services.search(lambda: services.maps.get(holding, part))
