@@ -7,6 +7,8 @@ does not keep the server reading.
 """
 
 import logging
+import os
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ log = logging.getLogger("stemwise.web")
 
 LOOK_SECONDS = 2.0
 _REST = 10
+_PRIORITY = 10  # of reading: searches come first
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,8 @@ class Current:
             return fresh
 
     def _look(self) -> None:
+        if sys.platform == "linux":  # where a thread has a priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PRIORITY)
         while True:
             try:
                 self.refresh()
