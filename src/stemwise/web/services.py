@@ -120,12 +120,18 @@ class Services:
         return self.uploads.get(identifier, snapshot.metadata.fingerprint if snapshot else "")
 
     def part_alone(
-        self, holding: Holding, identifier: str, part: str, start: float | None, end: float | None
+        self,
+        holding: Holding,
+        identifier: str,
+        part: str,
+        start: float | None,
+        end: float | None,
+        first_byte: int = 0,
     ) -> Wav:
         """Return one part of a stretch of a track as WAV; a failure if the model cannot."""
         holding.number(identifier)
         model = self.models.separator(holding.searchable().metadata.model)
-        return self.sound.part_alone(holding, identifier, model, part, start, end)
+        return self.sound.part_alone(holding, identifier, model, part, start, end, first_byte)
 
     def list_models(self) -> list[ModelAnswer]:
         """Return the models that are known."""
