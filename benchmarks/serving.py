@@ -8,8 +8,9 @@ request is a search by a whole song, in one of five mixes of parts, with n = 20;
 twice, so that no cache helps. Two ways to ask: **paced**, each client asks once per second, at its
 own moment, and a latency counts from the moment it was due, also if the answer before came late;
 and **closed**, each asks again as soon as it is answered. With --index the same again while the
-server indexes a folder of made music. The table has milliseconds as a client sees them; inside is
-the median of what the search itself took, cpu the server's time on the processor per answer.
+server indexes a folder of made music, from when it has embedded the first file on; the table tells
+how many it embedded during each measure. The table has milliseconds as a client sees them; inside
+is the median of what the search itself took, cpu the server's time on the processor per answer.
 """
 
 import argparse
@@ -171,38 +172,48 @@ def tell(name, found, inner, seconds, used):
           f"{np.median(inner):9.0f}{1000 * used / len(found):9.0f}", flush=True)  # fmt: skip
 
 
-def job(base):
-    return httpx.post(f"{base}/api/v1/jobs", json={"kind": "index"}, timeout=60).json()["id"]
+def start_indexing(base):
+    """Start an index, and wait until it has embedded a file; return its id."""
+    number = httpx.post(f"{base}/api/v1/jobs", json={"kind": "index"}, timeout=60).json()["id"]
+    while not files_indexed(base, number):
+        time.sleep(0.2)
+    return number
+
+
+def files_indexed(base, number):
+    state = httpx.get(f"{base}/api/v1/jobs/{number}", timeout=60).json()
+    assert state["state"] in ("queued", "running"), f"the index is over: {state}"
+    return state["done"]
+
+
+def measure(options, base, pid, identifiers, number=None):
+    """Ask in three ways, and tell; `number` is that of an index under way."""
+    many = options.clients
+    ways = [("alone, closed", 1, 0.0), (f"{many} paced, 1/s each", many, 1.0),
+            (f"{many} closed", many, 0.0)]  # fmt: skip
+    for name, clients, pause in ways:
+        before = files_indexed(base, number) if number else 0
+        used = processor_seconds(pid)
+        found, inner, seconds = asyncio.run(
+            crowd(base, identifiers, clients, pause, options.seconds)
+        )
+        used = processor_seconds(pid) - used
+        if number:
+            name += f", {files_indexed(base, number) - before} files indexed"
+        tell(name, found, inner, seconds, used)
 
 
 def run(options, catalogue, music):
+    identifiers = [piece.id for piece in Catalogue.open(catalogue).pieces()]
+    random.Random(1).shuffle(identifiers)
     with server(catalogue, music) as (base, (page, ready), pid):
         print(f"page after {page:.2f} s, first answer after {ready:.2f} s")
-        stored = Catalogue.open(catalogue).pieces()
-        identifiers = [piece.id for piece in stored]
-        random.Random(1).shuffle(identifiers)
-        many = options.clients
-        ways = [("alone, closed", 1, 0.0), (f"{many} paced, 1/s each", many, 1.0),
-                (f"{many} closed", many, 0.0)]  # fmt: skip
         print(f"{'':34}{'n':>7}{'per s':>9}{'p50':>9}{'p95':>9}{'p99':>9}{'inside':>9}"
               f"{'cpu':>9}")  # fmt: skip
         asyncio.run(crowd(base, identifiers[:40], 2, 0.0, 5))  # warm up
-        for indexing in (False, True) if options.index else (False,):
-            for name, clients, pause in ways:
-                if indexing:
-                    number = job(base)
-                    time.sleep(8)
-                used = processor_seconds(pid)
-                found, inner, seconds = asyncio.run(
-                    crowd(base, identifiers, clients, pause, options.seconds)
-                )
-                used = processor_seconds(pid) - used
-                if indexing:
-                    state = httpx.delete(f"{base}/api/v1/jobs/{number}", timeout=60).json()
-                    name += f", indexing ({state['done']} files)"
-                    while httpx.get(f"{base}/api/v1/health", timeout=60).json()["indexing"]:
-                        time.sleep(0.5)
-                tell(name, found, inner, seconds, used)
+        measure(options, base, pid, identifiers)
+        if options.index:
+            measure(options, base, pid, identifiers, start_indexing(base))
 
 
 def main():
@@ -222,7 +233,10 @@ def main():
         if options.index and not (place / "music").exists():
             make_music(place / "music", 60)
         (place / "music").mkdir(exist_ok=True)
-        run(options, place / "catalogue", place / "music")
+        copy = place / "served"  # an index adds to it
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(place / "catalogue", copy)
+        run(options, copy, place / "music")
     finally:
         if options.keep is None:
             shutil.rmtree(place)

@@ -8,6 +8,7 @@ import soundfile
 
 from stemwise.models.checkpoint import save_model
 from stemwise.models.direct import Direct, DirectShape
+from stemwise.models.direct_mask import DirectMask, DirectMaskShape
 
 BLOCK = 8192  # libsndfile crashes when a long array is written to Ogg in one call
 TINY = DirectShape(
@@ -62,4 +63,20 @@ def write_tiny_model(path, seed=0):
         network.presence_head.weight.mul_(0.01)
         network.presence_head.bias.copy_(torch.tensor([9.0, 9.0, -9.0, 9.0, 9.0]))
     save_model(network, path, name="tiny", provenance={})
+    return path
+
+
+def write_separating_model(path, seed=0):
+    """Save a random model that separates; to it, all parts always sound."""
+    import torch
+
+    torch.manual_seed(seed)
+    shape = DirectMaskShape(
+        sample_rate_hz=8000, n_fft=512, hop_samples=256, n_mels=32, mask_channels=(4, 8),
+        channels=(4, 8), segment_seconds=2.0,
+    )  # fmt: skip
+    network = DirectMask(shape).eval()
+    with torch.no_grad():
+        network.presence_bias.fill_(9.0)
+    save_model(network, path, name="separating", provenance={})
     return path

@@ -2,7 +2,10 @@
 
 import pytest
 
-from browser.conftest import settle, until
+from browser.conftest import choose, settle, until
+from made_music import write_separating_model
+from stemwise.library.catalogue import Catalogue
+from stemwise.models.checkpoint import load_model
 
 STATE = """async () => {
   const { audio } = await import('/page/player.js');
@@ -13,6 +16,12 @@ STATE = """async () => {
     a: { time: audio.a.currentTime, paused: audio.a.paused, moment: playing.sources.a?.moment },
     b: { time: audio.b.currentTime, paused: audio.b.paused, moment: playing.sources.b?.moment },
   };
+}"""
+
+
+HEARD = """async () => {
+  const { audio } = await import('/page/player.js');
+  return { source: audio.b.currentSrc, time: audio.b.currentTime };
 }"""
 
 
@@ -143,3 +152,41 @@ def test_keys_go_through_the_matches_and_are_never_taken_from_typing(asking):
     asking.keyboard.press("m")
     assert asking.locator("#map-view").is_hidden()
     settle(asking)
+
+
+@pytest.fixture(scope="module")
+def separating(start_server, tmp_path_factory, music):
+    """A server of the same songs whose model separates."""
+    folder = tmp_path_factory.mktemp("separating")
+    model = load_model(write_separating_model(folder / "separating.safetensors"))
+    Catalogue.open(folder / "catalogue", create=True).index([music], model, jobs=1)
+    return start_server(folder / "catalogue")
+
+
+def test_one_part_of_what_is_heard(open_page, separating):
+    page = open_page(separating.address)
+    page.wait_for_selector(".match")
+    choose(page, "amber")
+    play_late_match(page)
+    heard(page, "b")
+    assert "part=" not in page.evaluate(HEARD)["source"]
+    before = page.evaluate(HEARD)["time"]
+    page.select_option("#deck .deck-part", "bass")
+    until(page, f"({HEARD})().then(({{ source }}) => source.includes('part=bass'))")
+    assert heard(page, "b")["a"]["paused"]
+    now = page.evaluate(HEARD)
+    assert before - 0.1 <= now["time"] < before + 4, "it does not go on where it was"
+    until(page, f"({HEARD})().then(({{ time }}) => time > {now['time']})")
+    assert page.locator("#deck .deck-problem").is_hidden()
+    page.locator("body").press("a")
+    assert heard(page, "a")["side"] == "a"
+    assert "part=bass" in page.evaluate(HEARD.replace("audio.b", "audio.a"))["source"]
+    page.select_option("#deck .deck-part", "")
+    until(page, f"({HEARD.replace('audio.b', 'audio.a')})().then(s => !s.source.includes('part='))")
+    heard(page, "a")
+
+
+def test_without_a_model_that_separates_there_is_no_choice_of_parts(asking):
+    play_late_match(asking)
+    heard(asking, "b")
+    assert asking.locator("#deck .deck-part").is_hidden()

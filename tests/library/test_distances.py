@@ -22,26 +22,29 @@ def test_distances_equal_the_definition_in_loops(seed, weights, share):
     space = made_space(seed, share=share)
     query = made_query(seed, weights)
     found = piece_distances(space, query)
+    rows, totals, each = nearest_passages(space, query)
     for k in range(len(space.vectors.pieces)):
         wanted, passages = slow_distance(space, query, k)
         assert found[k] == pytest.approx(wanted, abs=1e-5)
-        rows, totals, each = nearest_passages(space, query, k)
-        assert rows.tolist() == passages
-        assert totals.mean() == pytest.approx(wanted, abs=1e-5)
+        assert rows[k].tolist() == passages
+        assert totals[k].mean() == pytest.approx(wanted, abs=1e-5)
         asked = query.shares > 0
-        assert (np.isnan(each) == ~asked).all()
-        joined = (np.where(asked, each, 0) * query.shares).sum(axis=1)
-        np.testing.assert_allclose(joined, totals, atol=1e-5)
+        assert (np.isnan(each[k]) == ~asked).all()
+        joined = (np.where(asked, each[k], 0) * query.shares).sum(axis=1)
+        np.testing.assert_allclose(joined, totals[k], atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [1, 5, 1000])
 def test_working_in_pieces_changes_nothing(monkeypatch, rows):
     space = made_space(3, pieces=30)
     query = made_query(3, [1, 0, 0.5, 0, 2.0])
-    wanted = piece_distances(space, query)
+    wanted, passages = piece_distances(space, query), nearest_passages(space, query)
     monkeypatch.setattr(module, "_ROWS_AT_A_TIME", rows)
+    monkeypatch.setattr(module, "_NUMBERS_AT_A_TIME", rows)
     monkeypatch.setattr(module, "_QUERIES_AT_A_TIME", rows)
     np.testing.assert_allclose(piece_distances(space, query), wanted, atol=1e-6)
+    for one, other in zip(nearest_passages(space, query), passages, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
     some = np.array([20, 3, 4, 5, 29])
     np.testing.assert_allclose(piece_distances(space, query, some), wanted[some], atol=1e-6)
     few = space.subset(some, [0, 2, 4])

@@ -28,6 +28,14 @@ def test_a_part_has_the_length_of_the_mixture_however_it_is_cut(separator, secon
     assert np.array_equal(again, found)
 
 
+@pytest.mark.parametrize("skip", [0, 1, 7999, 8000, 16001, 40000, 58399, 58400, 99999])
+def test_what_is_skipped_changes_nothing_of_the_rest(separator, skip):
+    mixture = np.array_split(tone(7.3, 8000), 5)
+    whole = np.concatenate(list(separated(mixture, separator, "bass")))
+    rest = np.concatenate([whole[:0], *separated(mixture, separator, "bass", skip)])
+    np.testing.assert_array_equal(rest, whole[skip:])
+
+
 def test_the_first_window_is_the_models_own_up_to_the_overlap(separator):
     mixture = tone(5, 8000)
     window = torch.tensor(mixture[:16000])[None]

@@ -17,15 +17,55 @@ from stemwise.library.sieve import Sieve
 WEIGHTS = st.lists(st.sampled_from([0.0, 0.3, 1.0]), min_size=5, max_size=5).filter(any)
 
 
+def all_bounds(space, query):
+    """Return both kinds of bounds of all pieces."""
+    sieve = Sieve(space, range(5))
+    everything = np.arange(len(space.vectors.pieces))
+    some, others = everything[::2], everything[1::2]  # not side by side
+    closer = np.empty(len(everything))
+    closer[some] = sieve.closer_bounds(query, some)
+    closer[others] = sieve.closer_bounds(query, others)
+    np.testing.assert_allclose(sieve.closer_bounds(query, everything), closer, atol=1e-6)
+    return sieve.bounds(query), closer
+
+
 @given(seed=st.integers(0, 10**6), weights=WEIGHTS, segments=st.integers(1, 9))
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_bounds_are_below_distances_and_near_them(seed, weights, segments):
+def test_bounds_are_below_distances(seed, weights, segments):
     space = made_space(seed, pieces=40)
     query = made_query(seed, weights, segments)
-    bounds = Sieve(space, range(5)).bounds(query)
     apart = piece_distances(space, query)
-    assert (bounds <= apart + 1e-6).all()
-    assert (apart - bounds < 0.25).all()
+    for bounds in all_bounds(space, query):
+        assert (bounds <= apart + 1e-6).all()
+
+
+@given(seed=st.integers(0, 10**6), weights=WEIGHTS)
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_bounds_are_near_where_nothing_varies(seed, weights):
+    """One segment asks, and all sounds: what is left is the rounding to 8 bits, and hub terms."""
+    space = made_space(seed, hubs=0.02, pieces=40, share=1.0)
+    query = made_query(seed, weights, segments=1)
+    apart = piece_distances(space, query)
+    for bounds in all_bounds(space, query):
+        assert (apart - bounds < 0.15).all()
+
+
+def test_closer_bounds_do_not_suffer_from_a_query_that_varies():
+    space = made_space(1, hubs=0.02, pieces=40, share=1.0)
+    query = made_query(1, [1, 0, 0.5, 0, 0], segments=9, share=1.0)
+    apart = piece_distances(space, query)
+    bounds, closer = all_bounds(space, query)
+    assert (apart - closer < 0.15).all()
+    assert (closer - bounds).mean() > 0.2
+
+
+def test_without_products_of_integers_the_bounds_are_the_same(monkeypatch):
+    space = made_space(2, pieces=30)
+    query = made_query(2, [1, 1, 0, 0, 0.5])
+    wanted = all_bounds(space, query)
+    monkeypatch.delattr("torch._int_mm")
+    for one, other in zip(all_bounds(space, query), wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_bounds_hold_for_the_extremes():
@@ -39,7 +79,8 @@ def test_bounds_hold_for_the_extremes():
     query = replace(query, embeddings=opposite)
     fresh = Space(space.vectors, space.hub_terms)
     apart = piece_distances(fresh, query)
-    assert (Sieve(fresh, range(5)).bounds(query) <= apart + 1e-6).all()
+    for bounds in all_bounds(fresh, query):
+        assert (bounds <= apart + 1e-6).all()
 
 
 def names(result):
@@ -51,7 +92,7 @@ def names(result):
 @pytest.mark.parametrize("per_artist", [None, 2])
 def test_a_sifted_search_finds_what_comparing_all_finds(monkeypatch, n, collapse, per_artist):
     monkeypatch.setattr(searching, "_FEWEST_SIFTED", 10)
-    space = made_space(5, pieces=900, most=4)
+    space = made_space(5, pieces=900, most=4, share=0.85)
     artists = tuple(piece(k, artist=f"artist {k % 40}") for k in range(900))
     vectors = replace(space.vectors, pieces=artists)
     space = Space(vectors, space.hub_terms)

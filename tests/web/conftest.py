@@ -44,7 +44,7 @@ def client(stored):
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def start():
     return started
 

@@ -77,6 +77,9 @@ def test_a_cancelled_job_ends_well_and_so_does_the_servers_own_end(place, start)
         client.post("/jobs", json={"kind": "index"})
         until(client, client.get("/jobs").json()[0], "running")
         process = client.app.state.services.jobs._process
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == 19
+        assert os.getsid(process.pid) == os.getsid(0)  # Linux may weigh priorities by session
+        assert os.getpgid(process.pid) != os.getpgid(0)  # Ctrl-C is for the server
     with pytest.raises(ProcessLookupError):  # the server took it along
         os.kill(process.pid, 0)
     assert Catalogue.open(catalogue.directory).verify() == []

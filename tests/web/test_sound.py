@@ -5,8 +5,12 @@ import pytest
 import soundfile
 
 from made_collection import add_song
+from made_music import write_separating_model
 from stemwise.audio import load
 from stemwise.library.catalogue import Catalogue
+from stemwise.library.separation import separated
+from stemwise.models.checkpoint import load_model
+from stemwise.parts import PARTS
 
 
 def read(response):
@@ -56,6 +60,56 @@ def test_odd_formats_come_as_flac_with_ranges(client, ids, music):
     assert np.abs(sound - expected).max() < 1e-4
     part = client.get(path, headers={"Range": "bytes=4-7"})
     assert (part.status_code, part.content) == (206, answer.content[4:8])
+
+
+@pytest.fixture(scope="module")
+def separating(tmp_path_factory, start):
+    """A song of 7 s, in a catalogue whose model separates: its file, its address, a client."""
+    folder = tmp_path_factory.mktemp("separating")
+    song = add_song(folder / "music" / "song.wav", 7, 2)
+    model = load_model(write_separating_model(folder / "separating.safetensors"))
+    catalogue = Catalogue.open(folder / "catalogue", create=True)
+    catalogue.index(folder / "music", model)
+    with start(catalogue) as client:
+        track = client.get("/tracks").json()["items"][0]["id"]
+        yield song, f"/tracks/{track}/audio", client, model
+
+
+def test_a_part_alone_comes_as_the_model_separates_it(separating):
+    song, path, client, model = separating
+    assert client.get("/health").json()["features"]["separate"] is True
+    answer = client.get(path, params={"part": "bass", "from": 1.25, "to": 6})
+    assert answer.headers["content-type"] == "audio/wav"
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    sound, rate = read(answer)
+    mixture = load(song, 8000, 1.25, 4.75)
+    expected = np.concatenate(list(separated([mixture], model, "bass")))
+    assert (rate, len(sound)) == (8000, len(expected))
+    assert np.abs(sound - expected).max() < 1e-4
+    assert np.abs(sound - mixture).max() > 0.01
+
+
+@pytest.mark.parametrize("query", [{"part": "bass"}, {"from": 1.25}])
+def test_players_can_jump_in_what_is_made_while_it_is_sent(separating, query):
+    _, path, client, _ = separating
+    whole = client.get(path, params=query)
+    assert (whole.status_code, whole.headers["accept-ranges"]) == (200, "bytes")
+    size = len(whole.content)
+    for first in (0, 7, 44, 45, 20_000, 70_001, size - 1):
+        answer = client.get(path, params=query, headers={"Range": f"bytes={first}-"})
+        assert answer.status_code == 206
+        assert answer.headers["content-range"] == f"bytes {first}-{size - 1}/{size}"
+        assert answer.content == whole.content[first:]
+    beyond = client.get(path, params=query, headers={"Range": f"bytes={size}-"})
+    assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{size}")
+
+
+def test_the_parts_of_a_whole_song_add_up_to_it(separating):
+    song, path, client, _ = separating
+    sounds = [read(client.get(path, params={"part": part}))[0] for part in PARTS]
+    mixture = load(song, 8000)
+    assert np.abs(np.sum(sounds, axis=0) - mixture).max() < 0.02 * np.abs(mixture).max()
+    assert min(np.abs(sound).max() for sound in sounds) > 0
 
 
 def test_a_model_that_does_not_separate_is_told(client, ids, failure):

@@ -39,6 +39,7 @@ DECIMALS = 6
 
 _ROWS_AT_A_TIME = 16384
 _QUERIES_AT_A_TIME = 64
+_NUMBERS_AT_A_TIME = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -110,25 +111,35 @@ def segment_distances(space: Space, query: Query, rows: Rows) -> Floats:
 
 def part_distances(space: Space, query: Query, part: int, rows: Rows) -> Floats:
     """Return d_p (Q, R) of one part, ``FARTHEST`` where it does not sound in the candidate."""
-    distances = (-2 * query.embeddings[:, part]) @ space.vectors.gather(part, rows).T
+    distances = (space.vectors.gather(part, rows) @ (-2 * query.embeddings[:, part]).T).T
     distances += space.floor(part)[rows]
     np.minimum(distances, FARTHEST, out=distances)
     return distances
 
 
-def nearest_passages(
-    space: Space, query: Query, piece: int
-) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """Return the passages of piece number `piece` that are nearest to the segments of `query`.
+def nearest_passages(space: Space, query: Query) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Return the passages of each piece that are nearest to the segments of `query`; of few pieces.
 
-    They are segments by row (Q,), with D (Q,) and d_p (Q, 5), which is nan for parts not asked for.
+    They are segments by row (P, Q), with D (P, Q) and d_p (P, Q, 5), which is nan for parts that
+    are not asked for.
     """
-    rows = space.vectors.rows(piece)
-    total = segment_distances(space, query, rows)
-    nearest = np.round(total, DECIMALS).argmin(axis=1)
+    vectors = space.vectors
+    count = len(query.start_seconds)
+    nearest = np.empty((len(vectors.pieces), count), np.int64)
+    total = np.empty(nearest.shape, np.float32)
     each = np.full((*nearest.shape, len(PARTS)), np.nan, np.float32)
-    places = np.arange(len(nearest))
-    for part in np.flatnonzero(query.weights):
-        each[:, part] = part_distances(space, query, int(part), rows)[places, nearest]
-    each[~(query.shares > 0)] = np.nan
-    return rows.start + nearest, total[places, nearest], each
+    places = np.arange(count)
+    for some in vectors.runs(np.arange(len(nearest)), max(1, _NUMBERS_AT_A_TIME // count)):
+        rows = slice(int(vectors.offsets[some[0]]), int(vectors.offsets[some[-1] + 1]))
+        apart = segment_distances(space, query, rows)
+        rounded = np.round(apart, DECIMALS)
+        for k in some:
+            first, last = vectors.offsets[k : k + 2] - rows.start
+            nearest[k] = first + rounded[:, first:last].argmin(axis=1)
+        total[some] = apart[places, nearest[some]]
+        for part in np.flatnonzero(query.weights):
+            one = part_distances(space, query, int(part), rows)
+            each[some, :, part] = one[places, nearest[some]]
+        nearest[some] += rows.start
+    each[:, ~(query.shares > 0)] = np.nan
+    return nearest, total, each

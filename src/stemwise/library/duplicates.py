@@ -78,9 +78,9 @@ class Recordings:
         if not len(new):
             return
         vectors = self._vectors
-        some = vectors.subset(new, range(len(PARTS)))
-        blocks = np.stack([some.block(part) for part in range(len(PARTS))], axis=1)
-        for k, first, last in zip(new, some.offsets[:-1], some.offsets[1:], strict=True):
+        rows, bounds = vectors.rows_of(new)
+        blocks = vectors.take_all(rows)
+        for k, first, last in zip(new, bounds[:-1], bounds[1:], strict=True):
             own = vectors.rows(k)
             self._known[int(k)] = Recording(
                 vectors.pieces[k].duration_seconds,

@@ -5,14 +5,21 @@ can be slightly below 0, and above 4 where an example to move away from is near.
 0..1, see `stemwise.library.calibration`.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
+from stemwise.library.distances import DECIMALS
 from stemwise.library.tables import Piece
+from stemwise.parts import PARTS
 
-__all__ = ["Asked", "ExampleMatch", "Match", "PartMatch", "Passage", "SearchResult"]
+__all__ = ["Asked", "ExampleMatch", "Match", "PartMatch", "Passage", "Passages", "SearchResult"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,61 @@ class Passage:
     distance: float  # D
     parts: dict[str, float]  # d_p of the wanted parts that sound in the example's segment
     presence: dict[str, float]  # of these parts in the match, 0..1
+
+
+class Passages(Sequence[Passage]):
+    """The passages of a match, one per segment of an example; each is made when it is asked for.
+
+    Args:
+        query_seconds: where the Q segments begin (Q,).
+        match_seconds: where the segments of the match begin that are nearest to them (Q,).
+        distances: D (Q,).
+        each: d_p (Q, 5), nan for parts that are not asked for.
+        presence: in the match (Q, 5).
+    """
+
+    def __init__(
+        self,
+        query_seconds: NDArray[np.float64],
+        match_seconds: NDArray[np.float64],
+        distances: NDArray[np.float32],
+        each: NDArray[np.float32],
+        presence: NDArray[np.float32],
+    ) -> None:
+        self._columns = (query_seconds, match_seconds, distances, each, presence)
+
+    def __len__(self) -> int:
+        """Return the number of segments."""
+        return len(self._columns[0])
+
+    @overload
+    def __getitem__(self, place: int) -> Passage: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Passage, ...]: ...
+    def __getitem__(self, place: int | slice) -> Passage | tuple[Passage, ...]:
+        """Return one passage, or some."""
+        if isinstance(place, slice):
+            return tuple(self[i] for i in range(*place.indices(len(self))))
+        there, here, distance, each, presence = (column[place].tolist() for column in self._columns)
+        asked = [i for i, apart in enumerate(each) if not math.isnan(apart)]
+        return Passage(
+            there,
+            here,
+            distance,
+            {PARTS[i]: each[i] for i in asked},
+            {PARTS[i]: presence[i] for i in asked},
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether `other` holds the same passages."""
+        return isinstance(other, Passages) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def nearest(self) -> Passage:
+        """The nearest, the earliest if several are (to a millionth)."""
+        return self[int(self._columns[2].round(DECIMALS).argmin())]
 
 
 @dataclass(frozen=True)
@@ -44,7 +106,7 @@ class ExampleMatch:
     distance: float  # D; of an example to move away from, before what that costs
     similarity: float  # 0..1
     parts: dict[str, PartMatch]
-    passages: tuple[Passage, ...]  # one per segment of the example, in its order
+    passages: Passages  # one per segment of the example, in its order
 
 
 @dataclass(frozen=True)
@@ -67,7 +129,8 @@ class Match:
     @property
     def best(self) -> Passage:
         """The nearest of the passages, the earliest if several are."""
-        return min(self.passages, key=lambda passage: round(passage.distance, 6))
+        nearest = [example.passages.nearest for example in self.examples if not example.away]
+        return min(nearest, key=lambda passage: round(passage.distance, DECIMALS))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ compare all is faster, too.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,22 +31,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stemwise.errors import UsageError
-from stemwise.library.calibration import UNCALIBRATED, Calibration
 from stemwise.library.candidates import has_indexes, rounds
-from stemwise.library.distances import (
-    DECIMALS,
-    Space,
-    heard_in,
-    nearest_passages,
-    piece_distances,
-)
+from stemwise.library.distances import DECIMALS
 from stemwise.library.filters import Filter
-from stemwise.library.matches import Asked, ExampleMatch, Match, PartMatch, Passage, SearchResult
+from stemwise.library.matches import Asked, SearchResult
 from stemwise.library.query import Example, Query, resolve, weight_row
-from stemwise.library.selection import Chosen, Limits, Selection, Selector, files_of
+from stemwise.library.question import Question
+from stemwise.library.reasons import matches_of
+from stemwise.library.selection import Limits, Selection, Selector, files_of
 from stemwise.library.sieve import Sieve
 from stemwise.library.snapshot import Snapshot
-from stemwise.library.tables import Piece
 from stemwise.library.vectors import MOST_IN_MEMORY
 from stemwise.models.checkpoint import Model
 from stemwise.parts import PARTS
@@ -128,56 +121,6 @@ def prepare(catalogue: "Catalogue") -> None:
     _ = held.calibration
 
 
-@dataclass(frozen=True)
-class Question:
-    """What is asked of which space."""
-
-    space: Space
-    queries: tuple[Query, ...]
-    calibration: Calibration = UNCALIBRATED
-    sieve: Sieve | None = None  # of the same space; makes comparing all faster
-
-    @property
-    def counts(self) -> NDArray[np.float64]:
-        """W_e / W of each query (E,)."""
-        sums = np.array([query.weights.sum() for query in self.queries])
-        near = np.array([not query.away for query in self.queries])
-        counts: NDArray[np.float64] = sums / sums[near].sum()
-        return counts
-
-    def distances(self, pieces: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """Return D (K,) of some `pieces` by number, or all."""
-        total = np.zeros(len(self.space.vectors.pieces) if pieces is None else len(pieces))
-        for count, query in zip(self.counts, self.queries, strict=True):
-            apart = piece_distances(self.space, query, pieces)
-            total += count * (np.maximum(0, self.limit(query) - apart) if query.away else apart)
-        return total
-
-    def on(self, pieces: NDArray[np.int64]) -> "Question":
-        """Return the question asked of some `pieces` alone, whose wanted parts are in memory."""
-        wanted = np.flatnonzero(np.sum([query.weights for query in self.queries], axis=0))
-        return replace(self, space=self.space.subset(pieces, wanted.tolist()), sieve=None)
-
-    def limit(self, query: Query) -> float:
-        """Return M_e: half of all unrelated pieces are nearer to `query`."""
-        return self.calibration.distance_at(0.5, query.shares.mean(axis=0))
-
-    def allowed(self, filters: Filter | None) -> NDArray[np.int64]:
-        """Return the numbers of the pieces that may be matches."""
-        vectors = self.space.vectors
-        weights = np.sum([query.weights for query in self.queries if not query.away], axis=0)
-        allowed = heard_in(vectors, weights)
-        for query in self.queries:
-            k = vectors.number_of(query.content)
-            if k is not None:
-                allowed[k] = False
-        if filters is not None and filters != Filter():
-            there = np.flatnonzero(allowed)
-            files = (vectors.copies[vectors.pieces[k].content] for k in there)
-            allowed[there] = [filters.accepts(copies) for copies in files]
-        return np.flatnonzero(allowed)
-
-
 def search(
     question: Question,
     limits: Limits,
@@ -199,7 +142,7 @@ def search(
         chosen, proven = _exact(question, selector, allowed, load=exact or not few), True
     return SearchResult(
         asked=tuple(map(_asked, question.queries)),
-        matches=_matches(question, chosen.matches),
+        matches=matches_of(question, chosen.matches),
         kind="exact" if proven else "probable",
         calibration=question.calibration.source,
         searched=len(allowed),
@@ -247,19 +190,28 @@ def _sifted(
     few = len(allowed) < _FEWEST_SIFTED or _SHARE_SIFTED * len(allowed) < len(vectors.pieces)
     if few or any(query.away or not sieve.covers(query) for query in queries):
         return None
-    bounds = sum(
-        count * sieve.bounds(query) for count, query in zip(question.counts, queries, strict=True)
-    )
-    pieces = allowed[np.argsort(bounds[allowed], kind="stable")]
-    known = np.zeros(0)
-    last = 2 * selector.window
-    while _SHARE_SIFTED * last < len(pieces):
-        known = np.concatenate([known, question.distances(pieces[len(known) : last])])
-        sure = known <= bounds[pieces[last]]
-        chosen = selector.select(*_ranked(pieces[:last][sure], known[sure]))
-        if selector.complete(chosen, int(sure.sum())):
-            return chosen
-        last *= 2
+    asked = list(zip(question.counts, queries, strict=True))
+    bounds = np.sum([count * sieve.bounds(query) for count, query in asked], axis=0)
+    known = np.full(len(bounds), np.nan)
+    count, sharpened = 2 * selector.window, False
+    while _SHARE_SIFTED * count < len(allowed):
+        order = np.argpartition(bounds[allowed], count)
+        some, others = np.sort(allowed[order[:count]]), allowed[order[count:]]
+        new = some[np.isnan(known[some])]
+        known[new] = question.distances(new)
+        sure = some[known[some] <= bounds[others[0]]]
+        if len(sure) >= selector.fewest:
+            chosen = selector.select(*_ranked(sure, known[sure]))
+            if selector.complete(chosen, len(sure)):
+                return chosen
+        limit = np.partition(known[some], selector.window)[selector.window]
+        left = np.sort(others[bounds[others] <= limit])
+        if sharpened or len(left) < count:
+            count += len(left) or count
+        else:
+            sharpened = True
+            closer = [part * sieve.closer_bounds(query, left) for part, query in asked]
+            bounds[left] = np.maximum(bounds[left], np.sum(closer, axis=0))
     return None
 
 
@@ -305,86 +257,6 @@ def _ranked(
 def _asked(query: Query) -> Asked:
     weights = {part: float(w) for part, w in zip(PARTS, query.weights, strict=True) if w}
     return Asked(query.name, query.away, weights, query.absent_parts)
-
-
-def _matches(question: Question, chosen: Sequence[Chosen]) -> tuple[Match, ...]:
-    """Return the chosen pieces with their reasons."""
-    vectors = question.space.vectors
-    some = question.on(np.array([one.piece for one in chosen], np.int64))
-    return tuple(
-        _match(some, place, one.distance, files_of(vectors, one.same))
-        for place, one in enumerate(chosen)
-    )
-
-
-def _match(question: Question, k: int, distance: float, same: tuple[Piece, ...]) -> Match:
-    """Return piece number `k` with its reasons."""
-    vectors = question.space.vectors
-    examples = tuple(_example_match(question, query, k) for query in question.queries)
-    near = [
-        (count, query, example)
-        for count, query, example in zip(question.counts, question.queries, examples, strict=True)
-        if not query.away
-    ]
-    weights = np.sum([count * query.shares.mean(axis=0) for count, query, _ in near], axis=0)
-    parts = {}
-    for i, part in enumerate(PARTS):
-        told = [
-            (count * query.weights[i], example.parts[part])
-            for count, query, example in near
-            if part in example.parts
-        ]
-        if told:
-            parts[part] = _part_match(question.calibration, i, told)
-    piece = vectors.pieces[k]
-    return Match(
-        piece=piece,
-        paths=tuple(copy.path for copy in vectors.copies[piece.content]),
-        same_recording=same,
-        distance=distance,
-        similarity=float(question.calibration.similarity(np.array(distance), weights)),
-        parts=parts,
-        examples=examples,
-    )
-
-
-def _part_match(
-    calibration: Calibration, part: int, told: Sequence[tuple[float, PartMatch]]
-) -> PartMatch:
-    """Return the weighted mean of what several examples tell of one part."""
-    counts = np.array([count for count, _ in told])
-    distances = np.array([match.distance for _, match in told])
-    presences = np.array([match.presence for _, match in told])
-    distance = float(counts @ distances / counts.sum())
-    similarity = calibration.similarity(np.array(distance), np.eye(len(PARTS))[part])
-    return PartMatch(float(similarity), distance, float(counts @ presences / counts.sum()))
-
-
-def _example_match(question: Question, query: Query, piece: int) -> ExampleMatch:
-    vectors = question.space.vectors
-    rows, totals, each = nearest_passages(question.space, query, piece)
-    presence = vectors.presence[rows]
-    wanted = [(i, PARTS[i]) for i in np.flatnonzero(query.weights).tolist()]
-    asks = ~np.isnan(each)
-    columns = (query.start_seconds, vectors.start_seconds[rows], totals, each, presence, asks)
-    passages = [
-        Passage(
-            *(start, there, total),
-            {part: apart[i] for i, part in wanted if heard[i]},
-            {part: sounds[i] for i, part in wanted if heard[i]},
-        )
-        for start, there, total, apart, sounds, heard in zip(
-            *(column.tolist() for column in columns), strict=True
-        )
-    ]
-    parts = {}
-    for i, _ in wanted:
-        asked = asks[:, i]
-        one = PartMatch(0.0, float(each[asked, i].mean()), float(presence[asked, i].mean()))
-        parts[PARTS[i]] = _part_match(question.calibration, int(i), [(1.0, one)])
-    distance = float(totals.mean(dtype=np.float64))
-    similarity = question.calibration.similarity(np.array(distance), query.shares.mean(axis=0))
-    return ExampleMatch(query.name, query.away, distance, float(similarity), parts, tuple(passages))
 
 
 def _examples(

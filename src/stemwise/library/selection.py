@@ -62,7 +62,7 @@ class Selector:
         self._vectors = vectors
         self._limits = limits
         self._recordings = Recordings(vectors)
-        self._seconds = np.array([piece.duration_seconds for piece in vectors.pieces])
+        self._seconds = vectors.durations_seconds
         numbers = [vectors.number_of(query.content) for query in queries]
         self._examples = [k for k in numbers if k is not None]
         self._outside = [query.recording for query in queries if query.recording]
@@ -72,14 +72,20 @@ class Selector:
         """How many pieces are looked through at least for files of one recording."""
         return 2 * self._limits.n + _MORE
 
+    @property
+    def fewest(self) -> int:
+        """How many pieces must be known before a selection of them can be complete."""
+        return self.window if self._limits.collapse else self._limits.n
+
     def complete(self, found: Selection, count: int) -> bool:
         """Tell whether `found`, chosen of `count` pieces, stays if farther ones are added."""
         full = len(found.matches) == self._limits.n
-        return full and (count >= self.window or not self._limits.collapse)
+        return full and count >= self.fewest
 
     def select(self, pieces: NDArray[np.int64], distances: NDArray[np.float64]) -> Selection:
         """Return what is chosen of `pieces` (K,), the nearest first, with `distances` (K,)."""
         found = Selection()
+        alike: set[int] = set()
         artists: Counter[str] = Counter()
         window = self.window
         for place, (k, distance) in enumerate(
@@ -89,10 +95,11 @@ class Selector:
             if full and (place >= window or not self._limits.collapse):
                 break
             if self._limits.collapse and place % window == 0:
-                self._prepare(pieces[place : place + window], [one.piece for one in found.matches])
-            if self._limits.collapse and self._is_own(k):
+                some, matches = pieces[place : place + window], [m.piece for m in found.matches]
+                alike = self._prepare(some, matches)
+            if k in alike and self._is_own(k):
                 found.own.append(k)
-            elif twin := self._twin(found.matches, k):
+            elif k in alike and (twin := self._twin(found.matches, k)):
                 twin.same.append(k)
             elif not full:
                 artist = self._vectors.pieces[k].artist.casefold()
@@ -103,14 +110,16 @@ class Selector:
                 found.matches.append(Chosen(k, distance))
         return found
 
-    def _prepare(self, pieces: NDArray[np.int64], matches: Sequence[int]) -> None:
-        """Read at once what will be compared: those that last as long as another."""
+    def _prepare(self, pieces: NDArray[np.int64], matches: Sequence[int]) -> set[int]:
+        """Read at once, and return, what will be compared: those that last as long as another."""
         seconds = self._seconds[pieces]
         other = np.array([recording.duration_seconds for recording in self._outside])
         known = self._seconds[[*self._examples, *matches]]
         other = np.concatenate([other, known, seconds])
         alike = (np.abs(seconds[:, None] - other) <= TOLERANCE_SECONDS).sum(axis=1)
-        self._recordings.prepare(pieces[alike > 1].tolist())
+        few: list[int] = pieces[alike > 1].tolist()
+        self._recordings.prepare(few)
+        return set(few)
 
     def _is_own(self, k: int) -> bool:
         outside = [one for one in self._outside if self._lasts_like(k, one.duration_seconds)]
@@ -119,8 +128,9 @@ class Selector:
         return any(same_recording(self._recordings[k], other) for other in others)
 
     def _twin(self, matches: Sequence[Chosen], k: int) -> Chosen | None:
-        for match in matches if self._limits.collapse else ():
-            alike = self._lasts_like(k, self._lasts(match.piece))
+        seconds = self._lasts(k)
+        for match in matches:
+            alike = abs(self._lasts(match.piece) - seconds) <= TOLERANCE_SECONDS
             if alike and same_recording(self._recordings[match.piece], self._recordings[k]):
                 return match
         return None

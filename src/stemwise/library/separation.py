@@ -19,13 +19,15 @@ Wave = NDArray[np.float32]
 OVERLAP_SECONDS = 1.0
 
 
-def separated(blocks: Iterable[Wave], model: Model, part: str) -> Iterator[Wave]:
+def separated(blocks: Iterable[Wave], model: Model, part: str, skip: int = 0) -> Iterator[Wave]:
     """Yield the sound of `part` in `blocks` (N,) of a mixture, as many samples as these have.
 
     Args:
         blocks: mono, at the model's rate.
         model: one that separates.
         part: which part.
+        skip: so many samples are left out at the start, and hardly cost anything; the others are
+            what they are without that.
 
     Raises:
         UsageError: there is no such part.
@@ -34,6 +36,15 @@ def separated(blocks: Iterable[Wave], model: Model, part: str) -> Iterator[Wave]
     number = index(part)
     size = round(model.segment_seconds * model.sample_rate_hz)
     overlap = min(round(OVERLAP_SECONDS * model.sample_rate_hz), size // 2)
+    step = size - overlap
+    begin = step * max(0, skip // step - 1)  # one window early, as it fades into the next
+    windows = _separated(_without(blocks, begin), model, number, size, overlap)
+    yield from _without(windows, skip - begin)
+
+
+def _separated(
+    blocks: Iterable[Wave], model: Model, number: int, size: int, overlap: int
+) -> Iterator[Wave]:
     fade = np.linspace(0, 1, overlap, dtype=np.float32)
     held = np.zeros(0, np.float32)
     before: Wave | None = None  # the end of the last window, which is to fade
@@ -46,6 +57,14 @@ def separated(blocks: Iterable[Wave], model: Model, part: str) -> Iterator[Wave]
     if len(held):
         whole = np.pad(held, (0, size - len(held)))
         yield _faded(_part(whole, model, number), before, fade)[: len(held)]
+
+
+def _without(blocks: Iterable[Wave], count: int) -> Iterator[Wave]:
+    """Yield `blocks` without the first `count` samples."""
+    for block in blocks:
+        if len(block) > count:
+            yield block[count:]
+        count = max(0, count - len(block))
 
 
 def _faded(window: Wave, before: Wave | None, fade: Wave) -> Wave:

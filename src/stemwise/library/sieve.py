@@ -1,27 +1,44 @@
-"""A sieve for exact search: it rules out most pieces by 8-bit arithmetic, and proves that it may.
+"""A sieve for exact search: it rules out most pieces by the query's mean, and proves that it may.
 
-Distances from whole vectors cost a search most of its time. From vectors coded with 8 bits they
-cost a fifth, and are off by no more than a known ε. So, with D as `stemwise.library.distances`
-defines it and D' the same from coded vectors,
+To compare each segment of a query with each of a catalogue costs a search most of its time. The
+*mean* of the query's segments is one vector per part: to compare that alone costs a twenty-fifth
+for a song of 25 segments, and bounds the distance from below, the closer the more alike the
+segments of a song are among themselves. So, with D as `stemwise.library.distances` defines it,
 
-1. compute D'(c) − ε of all pieces, which is at most D(c);
+1. compute a bound β(c) ≤ D(c) of all pieces;
 2. compute D(c) itself of the most promising pieces;
-3. among these, the ones with a D(c) no larger than D' − ε of all that are left are, in their order,
+3. among these, the ones with a D(c) no larger than β of all that are left are, in their order,
    the nearest of all pieces: exactly what comparing all would have found.
 
-**Codes.** x̃ = a_p · round(x / a_p), where a_p is the largest number in the part, over 127; and for
-each query segment s and part p, y = 2 w_sp q, w_sp its share, is coded with the step b_p = e / a_p,
-e being the same for all parts, so that e · (integer product) is y·x nearly. With r_p the largest
-‖x − x̃‖ of the part, and as no ‖x‖ is above L_p,
+**Bound.** w_sp is the share of part p in query segment s, w_p its mean over s, q a query vector, x
+a stored one, h the hub term of part and piece, m = max(0, −h), k = 1 − m / 4. As 2 − 2 q·x is
+0..4, and min(4, u + m) is at least m + (1 − m/4) u there,
 
-    |y·x − ỹ·x̃| ≤ ‖y − ỹ‖ L_p + ‖ỹ‖ r_p,
+    d_p(s, t) = min(4, 2 − 2 q·x − h) ≥ 2k − h − 2 q·z,   z = k x,
 
-of which ε is the sum over p and the mean over s, plus what rounding everything else to e can do.
+which holds for silence, d = 4, with any z of length k or less: the mean z̄ of the piece's sounding
+segments stands in for it. With v_p = Σ_s w_sp q_sp / Σ_s w_sp, what a segment adds to the mean is
+w_sp q_sp = w_p v_p + (w_sp − w_p) v_p + w_sp (q_sp − v_p). The last two sum to 0 over s, so that z
+may be shifted by what is the same for all segments of the piece, and
+
+    D(c) ≥ Σ_p w_p (2k − h)                              4 w_p where p is silent throughout
+           − max_t Σ_p 2 w_p v_p·z_tp
+           − Σ_p mean_s |w_sp − w_p| (max_t − min_t) v_p·z_tp
+           − Σ_p 2 mean_s (w_sp ‖q_sp − v_p‖) max_t ‖z_tp − z̄_p‖.
+
+For the pieces that this leaves, each segment of the query is compared with z in the same way; that
+costs more, and a bound can then be lower than D by rounding and by silence only.
+
+**Codes.** z and v are coded with 8 bits, z̃ = a round(z / a), where a is the largest number over
+127. With r the largest ‖z − z̃‖, and l the largest ‖z‖, v·z is known to ‖v − ṽ‖ l + ‖ṽ‖ r, which is
+taken off, and so is what vectors that are a little longer than 1 can do.
 
 Memory: 128 bytes per segment and part, beside the vectors.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,112 +46,162 @@ from numpy.typing import NDArray
 
 from stemwise.library.distances import FARTHEST, Space
 from stemwise.library.query import Query
+from stemwise.library.vectors import Floats
 
 __all__ = ["Sieve"]
 
 _LARGEST = 127
 _ROWS_AT_A_TIME = 16384
-_NUMBERS_AT_A_TIME = 200_000  # few enough for the processor's cache
-_SLACK = 1e-4  # single precision, in the distances that bounds are compared with
+_NUMBERS_AT_A_TIME = 100_000  # few enough for the processor's cache
+_SLACK = 1e-4  # single precision, here and in the distances that bounds are compared with
 
 
 @dataclass(frozen=True)
-class _Codes:
+class _Part:
     """One part of all segments."""
 
-    values: torch.Tensor  # (S, 128) int8
-    step: float  # a_p
-    error: float  # r_p
-    length: float  # L_p
+    codes: NDArray[np.int8]  # (S, 128), of z
+    step: float  # a
+    error: float  # r
+    longest: float  # the longest x, 1 but for rounding
+    radii: Floats  # (P,) max ‖z − z̄‖
+    floors: Floats  # (P,) 2k − h; 4 where the part is silent
 
 
 class Sieve:
     """Lower bounds of distances to all pieces of a `space`; for catalogues held in memory."""
 
     def __init__(self, space: Space, parts: range) -> None:
-        self._space = space
-        self._codes = {part: _coded(space.vectors.block(part)) for part in parts}
+        self._vectors = space.vectors
+        self._parts = {part: _coded(space, part) for part in parts}
 
     def covers(self, query: Query) -> bool:
         """Tell whether all wanted parts of `query` are coded."""
-        return set(np.flatnonzero(query.weights).tolist()) <= self._codes.keys()
+        return set(np.flatnonzero(query.weights).tolist()) <= self._parts.keys()
 
     def bounds(self, query: Query) -> NDArray[np.float64]:
         """Return what the distances (P,) of all pieces to `query` are not below."""
-        vectors = self._space.vectors
-        wanted = np.flatnonzero(query.weights).tolist()
-        asking = _Asking(query, {part: self._codes[part] for part in wanted})
-        most_rows = max(1, _NUMBERS_AT_A_TIME // len(query.start_seconds))
-        found = np.zeros(len(vectors.pieces), np.float64)
-        everything = np.arange(len(vectors.pieces))
-        for some in vectors.runs(everything, most_rows):
-            rows = slice(int(vectors.offsets[some[0]]), int(vectors.offsets[some[-1] + 1]))
-            starts = vectors.offsets[some] - rows.start
-            apart = self._apart(asking, rows)
-            nearest = np.minimum.reduceat(apart, starts, axis=1)
-            found[some] = nearest.sum(axis=0, dtype=np.int64)
-        return found * (asking.step / len(query.start_seconds)) - asking.error
+        shares, starts = query.shares, self._vectors.offsets[:-1]
+        found = np.full(len(starts), -_SLACK)
+        nearness: Floats | None = None
+        for i, part in self._wanted(query):
+            share, vectors = shares[:, i], query.embeddings[:, i]
+            mean = share @ vectors / share.sum()
+            weight, spread = share.mean(), np.abs(share - share.mean()).mean()
+            apart = (share * np.linalg.norm(vectors - mean, axis=1)).mean()
+            near, error = _products(part, mean)
+            found += weight * part.floors - 2 * apart * part.radii
+            found -= 2 * (weight + spread) * error + 2 * weight * _too_long(part, vectors)
+            if spread > 0:
+                most = np.maximum.reduceat(near, starts)
+                found -= spread * (most - np.minimum.reduceat(near, starts))
+            near *= np.float32(2 * weight)
+            nearness = near if nearness is None else np.add(nearness, near, out=near)
+        assert nearness is not None, "a query has a wanted part"
+        return found - np.maximum.reduceat(nearness, starts)
 
-    def _apart(self, asking: "_Asking", rows: slice) -> NDArray[np.int32]:
-        """Return D' (Q, R) between the query's segments and `rows`, over the step e."""
-        total: torch.Tensor | None = None
-        for part, code in asking.codes.items():
-            apart = torch._int_mm(code, self._codes[part].values[rows].T)
-            floor = torch.from_numpy(self._space.floor(part)[rows])
-            shares, which = asking.shares[part]
-            floors = torch.outer(shares, floor).round_().to(torch.int32)
-            apart += floors if len(floors) == 1 else floors[which]
-            torch.minimum(apart, asking.farthest[part], out=apart)
-            total = apart if total is None else total.add_(apart)
-        assert total is not None, "a query has a wanted part"
-        found: NDArray[np.int32] = total.numpy()
-        return found
+    def closer_bounds(self, query: Query, pieces: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return larger bounds (K,) of some `pieces`, at a cost that grows with their number."""
+        wanted = dict(self._wanted(query))
+        asking = _Asking(query, wanted)
+        found, done = np.empty(len(pieces)), 0
+        most_rows = max(1, _NUMBERS_AT_A_TIME // len(query.start_seconds))
+        for some in self._vectors.runs(pieces, most_rows):
+            rows, bounds = self._vectors.rows_of(some)
+            near: torch.Tensor | None = None
+            for i, part in wanted.items():
+                codes = part.codes[rows] if isinstance(rows, slice) else part.codes.take(rows, 0)
+                each = _times(asking.codes[i], torch.from_numpy(codes).T)
+                near = each if near is None else near.add_(each)
+            assert near is not None, "a query has a wanted part"
+            nearest = np.maximum.reduceat(near.numpy(), bounds[:-1], axis=1)
+            found[done : done + len(some)] = nearest.sum(axis=0, dtype=np.float64)
+            done += len(some)
+        found *= -asking.step / len(query.start_seconds)
+        for i, part in wanted.items():
+            found += query.shares[:, i].mean() * part.floors[pieces]
+        return found - asking.error
+
+    def _wanted(self, query: Query) -> Iterator[tuple[int, _Part]]:
+        return ((i, self._parts[i]) for i in np.flatnonzero(query.weights).tolist())
 
 
 class _Asking:
-    """A query in codes.
+    """All segments of a query in codes.
 
     Attributes:
-        step: e, what one unit of the products is.
-        error: ε.
-        codes: of −2 w q, per part (Q, 128) int8.
-        shares: w over e, per part: the values (U,), and which one each segment has (Q,).
-        farthest: 4 w over e, per part (Q, 1) int32.
+        step: e, what one unit of the products is; the same for all parts, so that they add up.
+        error: by how much the bounds may be off.
+        codes: of 2 w q, per part (Q, 128) int8.
     """
 
-    def __init__(self, query: Query, known: dict[int, _Codes]) -> None:
-        asked = {
-            part: 2 * query.shares[:, part, None] * query.embeddings[:, part] for part in known
-        }
-        largest = {part: float(np.abs(y).max()) for part, y in asked.items()}
-        self.step = max(known[part].step * largest[part] / _LARGEST for part in known)
-        self.codes, self.shares, self.farthest = {}, {}, {}
-        error = np.zeros(len(query.start_seconds))
-        for part, y in asked.items():
-            step = self.step / known[part].step
-            rounded = np.round(y / step)
-            coded = rounded * step
-            error += np.linalg.norm(y - coded, axis=1) * known[part].length
-            error += np.linalg.norm(coded, axis=1) * known[part].error
-            self.codes[part] = torch.from_numpy((-rounded).astype(np.int8))
-            shares = query.shares[:, part] / self.step
-            values, which = np.unique(shares.astype(np.float32), return_inverse=True)
-            self.shares[part] = (torch.from_numpy(values), torch.from_numpy(which))
-            farthest = torch.from_numpy(np.ceil(FARTHEST * shares)[:, None])
-            self.farthest[part] = farthest.to(torch.int32)
-        roundings = self.step * (1 + len(known))
-        self.error = float(error.mean()) + roundings + _SLACK
+    def __init__(self, query: Query, wanted: Mapping[int, _Part]) -> None:
+        shares = query.shares
+        asked = {i: 2 * shares[:, i, None] * query.embeddings[:, i] for i in wanted}
+        self.step = max(wanted[i].step * _step(y) for i, y in asked.items())
+        self.codes, self.error = {}, _SLACK
+        for i, y in asked.items():
+            part = wanted[i]
+            rounded = np.round(y * (part.step / self.step))
+            self.codes[i] = torch.from_numpy(rounded.astype(np.int8))
+            self.error += float(_error(part, y, rounded * (self.step / part.step)).mean())
+            self.error += 2 * float(shares[:, i].mean()) * _too_long(part, query.embeddings[:, i])
 
 
-def _coded(block: NDArray[np.float32]) -> _Codes:
-    """Return the codes of `block` (S, 128)."""
-    step = max(float(np.abs(block).max(initial=0)), 1e-6) / _LARGEST
+def _step(numbers: NDArray[np.floating]) -> float:
+    """Return what one unit of the codes of `numbers` is."""
+    return max(float(numbers.max(initial=0)), -float(numbers.min(initial=0)), 1e-6) / _LARGEST
+
+
+def _error(part: _Part, y: NDArray[np.floating], coded: NDArray[np.floating]) -> Any:
+    """Return by how much a product of z with `y` (..., 128) may be off if that is `coded`."""
+    lost = np.linalg.norm(y - coded, axis=-1)
+    return lost * part.longest + np.linalg.norm(coded, axis=-1) * part.error
+
+
+def _too_long(part: _Part, vectors: Floats) -> float:
+    """Return by how much products of `vectors` (Q, 128) with those of a part may be above 1."""
+    return max(0.0, float(np.linalg.norm(vectors, axis=1).max()) * part.longest - 1)
+
+
+def _products(part: _Part, mean: Floats) -> tuple[Floats, float]:
+    """Return v·z (S,), and by how much they may be off."""
+    step = _step(mean)
+    rounded = np.round(mean / step)
+    codes = torch.from_numpy(rounded.astype(np.int8))
+    products = _times(torch.from_numpy(part.codes), codes[:, None])[:, 0].numpy().astype(np.float32)
+    products *= np.float32(part.step * step)
+    return products, float(_error(part, mean, step * rounded))
+
+
+def _times(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return the product of two matrices of int8, of inner size 128."""
+    if hasattr(torch, "_int_mm"):  # torch promises nothing of it
+        return torch._int_mm(a, b)
+    return (a.float() @ b.float()).int()  # exact: below 2²⁴
+
+
+def _coded(space: Space, part: int) -> _Part:
+    """Return what bounds need to know of a part."""
+    vectors = space.vectors
+    block, counts = vectors.block(part), vectors.counts(part)
+    shrunk = 1 - np.maximum(0, -space.hub_terms[:, part]) / FARTHEST
+    means = vectors.means(part)
+    step = _step(block)
     values = np.empty(block.shape, np.int8)
-    error = length = 0.0
-    for first in range(0, len(block), _ROWS_AT_A_TIME):
-        some = block[first : first + _ROWS_AT_A_TIME]
-        rounded = np.round(some / step)
-        values[first : first + _ROWS_AT_A_TIME] = rounded
-        error = max(error, float(np.linalg.norm(some - rounded * step, axis=1).max()))
-        length = max(length, float(np.linalg.norm(some, axis=1).max()))
-    return _Codes(torch.from_numpy(values), step, error, length)
+    radii = np.zeros(len(counts), np.float32)
+    error = longest = 0.0
+    for some in vectors.runs(np.arange(len(counts)), _ROWS_AT_A_TIME):
+        rows = slice(int(vectors.offsets[some[0]]), int(vectors.offsets[some[-1] + 1]))
+        owners = vectors.owners[rows]
+        centres = means[owners]
+        x = np.where(vectors.sounding[rows, part, None], block[rows], centres)
+        longest = max(longest, float(np.linalg.norm(x, axis=1).max()))
+        z = x * shrunk[owners, None]
+        off = np.linalg.norm(x - centres, axis=1) * shrunk[owners]
+        radii[some] = np.maximum.reduceat(off, vectors.offsets[some] - rows.start)
+        rounded = np.round(z / step)
+        values[rows] = rounded
+        error = max(error, float(np.linalg.norm(z - rounded * step, axis=1).max()))
+    floors = np.where(counts > 0, 2 * shrunk - space.hub_terms[:, part], FARTHEST)
+    return _Part(values, step, error, longest, radii, floors.astype(np.float32))

@@ -141,6 +141,15 @@ class Vectors:
             return self.block(part)[rows]
         return self._take([part], rows)[part]
 
+    def take_all(self, rows: Rows) -> Floats:
+        """Return the vectors (R, 5, 128) of `rows` in all parts, without keeping a large part."""
+        missing = [part for part in range(len(PARTS)) if part not in self._blocks]
+        read = self._take(missing, rows) if missing and len(self.owners) > _FEW_ROWS else {}
+        found = np.empty((len(self.owners[rows]), len(PARTS), BLOCK_DIMENSIONS), np.float32)
+        for part in range(len(PARTS)):
+            found[:, part] = read[part] if part in read else self.block(part)[rows]
+        return found
+
     def means(self, part: int) -> Floats:
         """Return the mean (P, 128) of the vectors of the segments in which a part sounds.
 
@@ -158,9 +167,7 @@ class Vectors:
 
     def counts(self, part: int) -> NDArray[np.int64]:
         """Return in how many segments (P,) of each piece a part sounds."""
-        so_far = np.concatenate([[0], np.cumsum(self.sounding[:, part], dtype=np.int64)])
-        counts: NDArray[np.int64] = np.diff(so_far[self.offsets])
-        return counts
+        return self._counts[:, part]
 
     def runs(self, pieces: NDArray[np.int64], most_rows: int) -> Iterator[NDArray[np.int64]]:
         """Yield `pieces`, some at a time: as many as have `most_rows` together, one at least."""
@@ -171,6 +178,18 @@ class Vectors:
             last = max(int(np.searchsorted(ends, limit, side="right")), first + 1)
             yield pieces[first:last]
             first = last
+
+    @cached_property
+    def durations_seconds(self) -> NDArray[np.float64]:
+        """How long each piece lasts (P,)."""
+        return np.array([piece.duration_seconds for piece in self.pieces])
+
+    @cached_property
+    def _counts(self) -> NDArray[np.int64]:
+        so_far = np.zeros((len(self.sounding) + 1, len(PARTS)), np.int64)
+        np.cumsum(self.sounding, axis=0, out=so_far[1:])
+        counts: NDArray[np.int64] = np.diff(so_far[self.offsets], axis=0)
+        return counts
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

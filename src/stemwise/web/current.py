@@ -1,11 +1,14 @@
 """The catalogue as the server knows it now: read once, and again whenever it has changed.
 
-Requests take what is there and never wait for a newer state, but for the very first. A thread looks
-for changes; it rests ten times as long as the last reading took, so that an index that commits
-often does not keep the server reading.
+Requests take what is there and never wait for a newer state. Only the very first is waited for: by
+most until it is read, by searches until all is ready that makes them fast. A thread looks for
+changes; it rests ten times as long as the last reading took, so that an index that commits often
+does not keep the server reading.
 """
 
 import logging
+import os
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -29,6 +32,7 @@ log = logging.getLogger("stemwise.web")
 
 LOOK_SECONDS = 2.0
 _REST = 10
+_PRIORITY = 10  # of reading: searches come first
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,9 @@ class Current:
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self._holding: Holding | None = None
+        self._ready: Holding | None = None
         self._lock = threading.Lock()  # held by the one that reads
+        self._refreshing = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, name="catalogue", daemon=True)
         self._took_seconds = 0.0
@@ -104,6 +110,11 @@ class Current:
     def known(self) -> Holding | None:
         """What was read last; None if nothing was yet."""
         return self._holding
+
+    @property
+    def known_ready(self) -> Holding | None:
+        """What was made ready last; None if nothing was yet."""
+        return self._ready
 
     def start(self) -> None:
         """Begin to read, and to look for changes."""
@@ -116,33 +127,51 @@ class Current:
             self._thread.join(timeout=5)
 
     def get(self) -> Holding:
-        """Return what the catalogue holds; only the first call waits."""
+        """Return what the catalogue holds; only the first call waits, till it is read."""
         if self._holding is None:
-            self.refresh()
+            self._read()
         assert self._holding is not None
         return self._holding
 
+    def ready(self) -> Holding:
+        """Return what the catalogue holds, ready to be searched; only the first calls wait."""
+        if self._ready is None:
+            self.refresh()
+        assert self._ready is not None
+        return self._ready
+
     def refresh(self) -> None:
-        """Read the catalogue if it has changed.
+        """Read the catalogue if it has changed, and make all ready that requests will ask for.
 
         Raises:
             CatalogueError: it cannot be read; what was known stays.
         """
-        with self._lock:
+        with self._refreshing:
             began = time.monotonic()
+            fresh = self._read()
+            if fresh is not self._ready:
+                fresh.prepare()
+                self._holding = self._ready = fresh
+                self._took_seconds = time.monotonic() - began
+
+    def _read(self) -> Holding:
+        """Return the catalogue as it is now; known at once if nothing was."""
+        with self._lock:
             if read_metadata(self.catalogue.directory) is None:
                 self._holding = self._holding or Holding(None)
-                return
+                return self._holding
             vectors = self.catalogue.vectors()
-            known = self._holding.snapshot if self._holding else None
-            if known is not None and known.vectors() is vectors:
-                return
+            known = self._holding
+            if known is not None and known.snapshot and known.snapshot.vectors() is vectors:
+                return known
             fresh = Holding(Snapshot(self.catalogue))
-            fresh.prepare()
-            self._holding = fresh
-            self._took_seconds = time.monotonic() - began
+            if known is None or known.snapshot is None:
+                self._holding = fresh
+            return fresh
 
     def _look(self) -> None:
+        if sys.platform == "linux":  # where a thread has a priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PRIORITY)
         while True:
             try:
                 self.refresh()

@@ -139,7 +139,7 @@ class Describer:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=child_environment(storage=False),
-            start_new_session=True,
+            process_group=0,  # no session of its own: priorities may count within one only
         )  # fmt: skip
         self._process = process
         try:

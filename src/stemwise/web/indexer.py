@@ -1,9 +1,9 @@
 """The process of an index job: ``python -m stemwise.web.indexer ORDER``, an order in JSON.
 
-It runs at the lowest priority and tells by lines of JSON on stdout: ``{"done": …, "total": …}`` as
-it goes, and at the end ``{"summary": {…}}`` or ``{"failure": KIND, "message": …}``. SIGTERM, or the
-end of stdin, stops it well: what was done is written. Its order names the catalogue, the folders,
-`retry`, `prune`, and how many files are read at a time.
+It is started at the lowest priority. It tells by lines of JSON on stdout: ``{"done": …, "total":
+…}`` as it goes, and at the end ``{"summary": {…}}``, or ``{"failure": KIND, "message": …}``.
+SIGTERM, or the end of stdin, stops it well: what was done is written. Its order names the
+catalogue, the folders, `retry`, `prune`, and how many files are read at a time.
 """
 
 import json
@@ -19,14 +19,12 @@ from stemwise.library.catalogue import Catalogue
 
 __all__ = ["main"]
 
-LOWEST_PRIORITY = 19
 _TELL_SECONDS = 0.2
 _EXIT_INTERRUPTED = 130
 
 
 def main(order: dict[str, Any]) -> int:
     """Index as `order` says; return the exit code."""
-    os.nice(LOWEST_PRIORITY)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends us
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_end_with_the_server, daemon=True).start()

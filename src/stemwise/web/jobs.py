@@ -28,6 +28,7 @@ __all__ = ["Jobs"]
 log = logging.getLogger("stemwise.web")
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
+LOWEST_PRIORITY = 19
 _PATIENCE_SECONDS = 60.0
 _ENDED = ("done", "failed", "cancelled")
 
@@ -164,8 +165,10 @@ class Jobs:
                 stdout=subprocess.PIPE,
                 text=True,
                 env=child_environment(storage=True),
-                start_new_session=True,
+                process_group=0,  # no session of its own: priorities may count within one only
             )
+            with contextlib.suppress(OSError):  # it is at an end already
+                os.setpriority(os.PRIO_PROCESS, process.pid, LOWEST_PRIORITY)
             job.started, job.state, job.message = time.time(), "running", "looking for music"
         last: dict[str, Any] = {}
         assert process.stdout is not None

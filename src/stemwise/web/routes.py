@@ -1,9 +1,10 @@
 """The routes that only read: tracks, their sound, searches, paths, maps."""
 
+import re
 from functools import partial
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
 from stemwise.web.failures import declared
@@ -21,6 +22,7 @@ from stemwise.web.messages import (
 )
 from stemwise.web.searching import find_path, search
 from stemwise.web.services import Here
+from stemwise.web.sound import Wav
 from stemwise.web.tracks import found_tracks, whole_track
 
 __all__ = ["router"]
@@ -92,37 +94,59 @@ async def get_audio(
     start: Annotated[Second, Query(alias="from", description="Seconds; gives WAV.")] = None,
     end: Annotated[Second, Query(alias="to", description="Seconds; gives WAV.")] = None,
     part: Annotated[Part | None, Query(description="This part alone, as WAV.")] = None,
+    wanted: Annotated[str | None, Header(alias="Range", include_in_schema=False)] = None,
 ) -> Response:
-    """Return the sound of a track; whole files take byte ranges."""
+    """Return the sound of a track; it takes byte ranges, WAV those without an end."""
     holding = await services.holding()
     if start is None and end is None and part is None:
         path, kind = await services.decode(lambda: services.sound.file(holding, id))
         return FileResponse(path, media_type=kind, headers={"Cache-Control": "private, no-cache"})
+    first_byte = _first_byte(wanted)
     if part is None:
-        wav = await services.decode(lambda: services.sound.wav(holding, id, start, end))
+        wav = await services.decode(
+            lambda: services.sound.wav(holding, id, start, end, first_byte or 0)
+        )
     else:
-        wav = await services.decode(lambda: services.part_alone(holding, id, part, start, end))
-    return StreamingResponse(
-        wav.blocks, media_type="audio/wav", headers={"Content-Length": str(wav.length_bytes)}
-    )
+        wav = await services.decode(
+            lambda: services.part_alone(holding, id, part, start, end, first_byte or 0)
+        )
+    return _sent(wav, ranged=first_byte is not None)
+
+
+def _first_byte(wanted: str | None) -> int | None:
+    """Return where the range begins that a player asks for; None: the whole, or a range of ends."""
+    found = re.fullmatch(r"bytes=(\d{1,15})-", wanted or "")
+    return int(found[1]) if found else None
+
+
+def _sent(wav: Wav, *, ranged: bool) -> Response:
+    """Return the answer that sends `wav`."""
+    length, first = wav.length_bytes, wav.first_byte
+    if first >= length:
+        return Response(status_code=416, headers={"Content-Range": f"bytes */{length}"})
+    headers = {"Accept-Ranges": "bytes", "Content-Length": str(length - first)}
+    if ranged:
+        headers["Content-Range"] = f"bytes {first}-{length - 1}/{length}"
+    status = 206 if ranged else 200
+    return StreamingResponse(wav.blocks, status, headers, media_type="audio/wav")
 
 
 @router.post("/search", tags=["search"], responses=declared("not_found", "conflict"))
 async def search_tracks(services: Here, request: SearchRequest) -> SearchAnswer:
     """Find tracks and passages alike in the weighted parts."""
-    holding = await services.holding()
+    holding = await services.searchable()
     return await services.search(lambda: search(holding, request, services.upload))
 
 
 @router.post("/path", tags=["search"], responses=declared("not_found", "conflict"))
 async def find_journey(services: Here, request: PathRequest) -> PathAnswer:
     """Find a chain of tracks from one to another in which every step is small."""
-    holding = await services.holding()
+    holding = await services.searchable()
     return await services.search(lambda: find_path(holding, request))
 
 
 @router.get("/map", tags=["search"], responses=declared())
 async def get_map(services: Here, part: Part = "drums") -> MapAnswer:
     """Return the map of one part: what is alike in it lies close together."""
-    holding = await services.holding()
+    holding = await services.searchable()
     return await services.search(lambda: services.maps.get(holding, part))

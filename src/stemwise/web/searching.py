@@ -108,8 +108,10 @@ def _filter(filters: Filters | None) -> Filter | None:
 
 
 def _match(holding: Holding, match: LibraryMatch, *, explain: bool) -> Match:
-    near = _near(match)
-    best = min(near, key=lambda found: round(found[1].distance, _DECIMALS))
+    near = [(i, one.passages) for i, one in enumerate(match.examples) if not one.away]
+    nearest = [(number, passages.nearest) for number, passages in near]
+    best = min(nearest, key=lambda found: round(found[1].distance, _DECIMALS))
+    told = [(number, one) for number, passages in near if explain for one in passages]
     return Match(
         track=track_of(holding, match.piece),
         similarity=round(match.similarity, _DECIMALS),
@@ -117,19 +119,9 @@ def _match(holding: Holding, match: LibraryMatch, *, explain: bool) -> Match:
         parts={part: _part(one) for part, one in match.parts.items()},
         passage=_passage(*best),
         same_recording=[track_of(holding, piece) for piece in match.same_recording],
-        passages=[_passage(*found) for found in near] if explain else None,
+        passages=[_passage(*found) for found in told] if explain else None,
         examples=[_example(one) for one in match.examples] if explain else None,
     )
-
-
-def _near(match: LibraryMatch) -> list[tuple[int, LibraryPassage]]:
-    """Return the passages of all examples to come near to, with the number of the query."""
-    return [
-        (number, passage)
-        for number, example in enumerate(match.examples)
-        if not example.away
-        for passage in example.passages
-    ]
 
 
 def _passage(number: int, passage: LibraryPassage) -> Passage:

@@ -76,7 +76,7 @@ class Services:
     async def _warm_up(self) -> None:
         """Once the catalogue is there, make ready what the first upload would wait for."""
         with contextlib.suppress(HttpError):
-            await self.holding()
+            await self.searchable()
             source, _ = await self.look_up(self.model_for_uploads)
             await self.uploads.describer.warm_up(source)
 
@@ -84,6 +84,11 @@ class Services:
         """Return what the catalogue holds; the first requests wait until it is read."""
         known = self.current.known
         return known if known is not None else await self.look_up(self.current.get)
+
+    async def searchable(self) -> Holding:
+        """Return the same to search in; the first searches wait until they will be fast."""
+        known = self.current.known_ready
+        return known if known is not None else await self.search(self.current.ready)
 
     async def search(self, call: Callable[[], T]) -> T:
         """Run `call`, which computes, with few others beside it."""
@@ -115,12 +120,18 @@ class Services:
         return self.uploads.get(identifier, snapshot.metadata.fingerprint if snapshot else "")
 
     def part_alone(
-        self, holding: Holding, identifier: str, part: str, start: float | None, end: float | None
+        self,
+        holding: Holding,
+        identifier: str,
+        part: str,
+        start: float | None,
+        end: float | None,
+        first_byte: int = 0,
     ) -> Wav:
         """Return one part of a stretch of a track as WAV; a failure if the model cannot."""
         holding.number(identifier)
         model = self.models.separator(holding.searchable().metadata.model)
-        return self.sound.part_alone(holding, identifier, model, part, start, end)
+        return self.sound.part_alone(holding, identifier, model, part, start, end, first_byte)
 
     def list_models(self) -> list[ModelAnswer]:
         """Return the models that are known."""

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +31,15 @@ __all__ = ["Sound", "Wav"]
 _MOST_BYTES = 2 * 2**30
 _MOST_OUTLINES = 512
 _DECIMALS = 4
+_HEAD_BYTES = 44
 
 
 @dataclass(frozen=True)
 class Wav:
-    """A WAV file that is made while it is sent."""
+    """A WAV file that is made while it is sent, from its byte number `first_byte` on."""
 
-    length_bytes: int
+    length_bytes: int  # of the whole
+    first_byte: int
     blocks: Iterator[bytes]
 
 
@@ -63,7 +65,14 @@ class Sound:
         except AudioError as error:
             raise _unreadable(piece) from error
 
-    def wav(self, holding: Holding, identifier: str, start: float | None, end: float | None) -> Wav:
+    def wav(
+        self,
+        holding: Holding,
+        identifier: str,
+        start: float | None,
+        end: float | None,
+        first_byte: int = 0,
+    ) -> Wav:
         """Return a stretch of a track as WAV, 16 bits, mono."""
         piece, path = self._place(holding, identifier)
         first, last = stretch_of(piece, start, end)
@@ -71,7 +80,11 @@ class Sound:
             rate_hz = rate_of(path)
         except AudioError as error:
             raise _unreadable(piece) from error
-        return _wav(stretch(path, rate_hz, first, last), rate_hz, last - first)
+
+        def blocks(skip: int) -> Iterator[NDArray[np.float32]]:
+            return stretch(path, rate_hz, first + skip / rate_hz, last)
+
+        return _wav(blocks, rate_hz, last - first, first_byte)
 
     def part_alone(
         self,
@@ -81,13 +94,17 @@ class Sound:
         part: str,
         start: float | None,
         end: float | None,
+        first_byte: int = 0,
     ) -> Wav:
         """Return one part of a stretch of a track as WAV, as `model` separates it."""
         piece, path = self._place(holding, identifier)
         first, last = stretch_of(piece, start, end)
         rate_hz = model.sample_rate_hz
-        blocks = separated(stretch(path, rate_hz, first, last), model, part)
-        return _wav(blocks, rate_hz, last - first)
+
+        def blocks(skip: int) -> Iterator[NDArray[np.float32]]:
+            return separated(stretch(path, rate_hz, first, last), model, part, skip)
+
+        return _wav(blocks, rate_hz, last - first, first_byte)
 
     def waveform(self, holding: Holding, identifier: str, points: int) -> Waveform:
         """Return the outline of a track."""
@@ -158,9 +175,25 @@ class Sound:
                 path.unlink()
 
 
-def _wav(blocks: Iterable[NDArray[np.float32]], rate_hz: int, seconds: float) -> Wav:
+def _wav(
+    blocks: Callable[[int], Iterable[NDArray[np.float32]]],
+    rate_hz: int,
+    seconds: float,
+    first_byte: int,
+) -> Wav:
+    """Return a WAV file of `blocks`, which are told how many samples to skip."""
     samples = round(seconds * rate_hz)
-    return Wav(44 + 2 * samples, wav_bytes(blocks, rate_hz, samples))
+    skip = min(samples, max(0, first_byte - _HEAD_BYTES) // 2)
+    whole = wav_bytes(blocks(skip), rate_hz, samples - skip)
+    return Wav(_HEAD_BYTES + 2 * samples, first_byte, _without(whole, first_byte - 2 * skip))
+
+
+def _without(blocks: Iterable[bytes], count: int) -> Iterator[bytes]:
+    """Yield `blocks` without the first `count` bytes."""
+    for block in blocks:
+        if len(block) > count:
+            yield block[count:]
+        count = max(0, count - len(block))
 
 
 def stretch_of(piece: Piece, start: float | None, end: float | None) -> tuple[float, float]:

@@ -285,7 +285,7 @@ _METHODS: Mapping[
 
 async def _alike(call: Call, services: Services, count: int) -> list[tuple[Song, float]]:
     """Return the songs most like the one asked about, nearest first, with their similarities."""
-    holding = await services.holding()
+    holding = await services.searchable()
     identifier = call.need("id")
     _number(holding, identifier)
     request = SearchRequest.model_validate(
