@@ -43,7 +43,7 @@ def large(cluster, tmp_path_factory, tiny_model):
             numbers = {"size_bytes": 1, "mtime_ns": 1, "year": None, "bpm": None, "missing": False}
             row |= numbers | {"content": content, "title": f"made {k}", "segments": PER_PIECE}
             rows.append(row | {"duration_seconds": 30.0 * k})
-        store.append("segments", engines.segment_rows(files, store.fingerprint))
+        engines.ThisMachine().store(store, files)
         store.put("pieces", rows)
     return catalogue
 
