@@ -1,5 +1,6 @@
 """`stemwise serve` as a process, over real sockets; and what it says instead of starting."""
 
+import json
 import os
 import re
 import signal
@@ -9,6 +10,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -16,9 +19,15 @@ from typer.testing import CliRunner
 pytest.importorskip("fastapi_offline")
 
 from made_collection import add_song
+from made_storage import put, remove
 from stemwise.cli import app
 from stemwise.errors import CatalogueError, UsageError
 from stemwise.library.catalogue import Catalogue
+from stemwise.library.collection import Listing
+from stemwise.library.embed import embed_files
+from stemwise.library.engines import ThisMachine
+from stemwise.library.places import place_of
+from stemwise.library.search import similar
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +82,65 @@ def patiently(address, seconds=120.0, **headers):
         except OSError:
             assert time.monotonic() < latest, "the server does not answer"
             time.sleep(0.05)
+
+
+class Elsewhere(ThisMachine):
+    """Embeds the files of a folder as if they were those of a URI."""
+
+    def __init__(self, folder, uri):
+        self.folder, self.uri = folder, uri
+
+    def find(self, paths, exclude, *, by_content):
+        files = sorted(self.folder.iterdir())
+        places = [place_of(f"{self.uri}/{path.name}") for path in files]
+        return Listing(tuple(places), Counter(), (), dict.fromkeys(places, (1, 1)))
+
+    def embed(self, files, store, model, jobs, known):
+        for found in embed_files([self.folder / place.name for place in files], model, jobs):
+            yield replace(found, path=place_of(f"{self.uri}/{found.path.name}"))
+
+
+def test_a_catalogue_and_its_music_on_storage_are_served(place, bucket, tmp_path, tiny_model):
+    uri = f"{bucket}/{tmp_path.name}/music"
+    for path in (place / "music").iterdir():
+        put(f"{uri}/{path.name}", path)
+    there = f"{bucket}/{tmp_path.name}/catalogue"
+    engine = Elsewhere(place / "music", uri)
+    Catalogue.open(there, create=True).index(uri, tiny_model, engine=engine)
+    remove(f"{uri}/2.wav")
+    port = free_port()
+    command = [sys.executable, "-m", "stemwise.cli", "serve", there, "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              env=os.environ | {"TMPDIR": str(tmp_path)})  # fmt: skip
+    base = f"http://127.0.0.1:{port}/api/v1"
+    try:
+        assert server.stdout.readline()
+        tracks = json.loads(patiently(f"{base}/tracks")[1])["items"]
+        ids = {track["title"]: track["id"] for track in tracks}
+        assert sorted(ids) == ["0", "1", "2"]
+        question = {"queries": [{"track": ids["1"], "parts": {"drums": 1}}], "n": 2}
+        asked = urllib.request.Request(
+            f"{base}/search", json.dumps(question).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(asked) as answer:
+            matches = json.load(answer)["matches"]
+        wanted = similar(Catalogue.open(there), ids["1"], {"drums": 1}, n=2)
+        assert [match["track"]["id"] for match in matches] == [m.piece.id for m in wanted.matches]
+        song = (place / "music" / "1.wav").read_bytes()
+        assert get(f"{base}/tracks/{ids['1']}/audio") == (200, song)
+        assert get(f"{base}/tracks/{ids['1']}/audio", Range="bytes=0-3") == (206, b"RIFF")
+        assert (
+            len(json.loads(get(f"{base}/tracks/{ids['0']}/waveform?points=40")[1])["peaks"]) == 40
+        )
+        with pytest.raises(urllib.error.HTTPError) as gone:
+            get(f"{base}/tracks/{ids['2']}/audio")
+        assert gone.value.code == 404
+        gone.value.close()
+    finally:
+        server.send_signal(signal.SIGTERM)
+        _, said = server.communicate(timeout=60)
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_real_server_shows_its_page_keeps_its_token_and_ends_well(place):

@@ -1,53 +1,50 @@
-"""Commands that make a catalogue and look after it; see `stemwise.cli`."""
+"""Commands that make vectors or a catalogue of them, and look after it; see `stemwise.cli`."""
 
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import platformdirs
 import typer
 
 from stemwise import console
+from stemwise.cli_cluster import (
+    Actors,
+    Address,
+    EngineName,
+    Gpus,
+    Lists,
+    Memory,
+    cluster,
+    stopping_well,
+)
 from stemwise.errors import EXIT_SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
     from stemwise.library.catalogue import Catalogue
-    from stemwise.library.engines import Engine
     from stemwise.models.checkpoint import Model
 
 __all__ = ["AsJson", "CataloguePath", "Jobs", "catalogue_app", "catalogue_path", "collection_app"]
 
 CataloguePath = Annotated[
     Path | None,
-    typer.Option("--catalogue", envvar="STEMWISE_CATALOGUE", help="Folder of the catalogue."),
+    typer.Option(
+        "--catalogue", envvar="STEMWISE_CATALOGUE", help="Folder or URI of the catalogue."
+    ),
 ]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Files at a time; default: the CPU cores.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
-
-EngineName = Annotated[
-    str | None, typer.Option("--engine", help="ray: on a cluster, see docs/scale.md.")
-]
-Address = Annotated[str | None, typer.Option(help="Of the Ray cluster: auto, HOST:6379.")]
-Actors = Annotated[int | None, typer.Option(min=1, help="Processes; default: what fits.")]
-Gpus = Annotated[float, typer.Option(min=0, help="GPUs of each process, such as 0.25.")]
-Memory = Annotated[float | None, typer.Option(min=0.1, help="GB set aside for each process.")]
-Lists = Annotated[
-    list[Path] | None,
-    typer.Option("--list", help="Text with a path or URI a line, for a cluster; repeatable."),
-]
-
-EXIT_INTERRUPTED = 130
 
 collection_app = typer.Typer()
 catalogue_app = typer.Typer(no_args_is_help=True, help="Check and convert a catalogue.")
 
 
 def catalogue_path(given: Path | None) -> Path:
-    """Return the catalogue's folder: what was given, or the one under the user's data."""
-    return given or Path(platformdirs.user_data_dir("stemwise")) / "catalogue"
+    """Return the catalogue's folder or URI: what was given, or the one under the user's data."""
+    from stemwise.library.places import place_of
+
+    return place_of(given or Path(platformdirs.user_data_dir("stemwise")) / "catalogue")
 
 
 @collection_app.command()
@@ -94,26 +91,60 @@ def index(
 
     named = [*(paths or []), *(lists or [])]
     _check_choices(named, rebuild, watch, limit, prune or prune_empty, exclude, by_content)
-    cluster = _cluster(engine, address, actors, gpus, memory, lists, rebuild or watch)
+    machines = cluster(engine, address, actors, gpus, memory, lists)
+    if machines is not None and (rebuild or watch):
+        raise UsageError("--rebuild and --watch run on this machine; leave out --engine")
     os.nice(nice)
-    signal.signal(signal.SIGTERM, _interrupt)
     store = Catalogue.open(catalogue_path(catalogue), create=not rebuild)
     if rebuild:
         again = store.metadata.rebuild
         _rebuild(store, model or (again.model if again else None), jobs, retry, limit, as_json)
         return
     loaded = load_model(model or store.model_source or "compact")
-    with _stopping_well(), console.progress("files") as progress:
+    with stopping_well(), console.progress("files") as progress:
         summary = store.index(
             paths or [], loaded, jobs, progress, retry=retry, limit=limit, prune=prune,
-            prune_empty=prune_empty, exclude=exclude or [], by_content=by_content, engine=cluster,
+            prune_empty=prune_empty, exclude=exclude or [], by_content=by_content, engine=machines,
         )  # fmt: skip
     console.print_index(summary, as_json)
-    if cluster is None:
+    if machines is None:
         prepare(store)
     if watch:
         _watch(store, paths or [], loaded, jobs, prune, exclude or [], as_json)
     elif summary.failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@collection_app.command()
+def embed(
+    output: Annotated[Path, typer.Option("-o", "--output", help="A NumPy archive, .npz.")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE|DIR...", help="Files or folders.")
+    ] = None,
+    jobs: Jobs = None,
+    model: Annotated[str, typer.Option(help="A shipped model's name, or its file.")] = "compact",
+    engine: EngineName = None,
+    address: Address = None,
+    actors: Actors = None,
+    gpus: Gpus = 0.0,
+    memory: Memory = None,
+    lists: Lists = None,
+) -> None:
+    """Write the vectors of music files, segment by segment, to a NumPy archive."""
+    from stemwise.library.archive import embed_to_archive
+    from stemwise.models.checkpoint import load_model
+
+    machines = cluster(engine, address, actors, gpus, memory, lists)
+    if not (paths or lists):
+        raise UsageError("no file given; write: stemwise embed FILE|FOLDER -o vectors.npz")
+    stopping = stopping_well() if machines is not None else nullcontext()
+    with stopping, console.progress("files") as progress:
+        failures = embed_to_archive(
+            paths or [], load_model(model), output, jobs, progress, machines
+        )
+    for failure in failures:
+        console.remark(failure.reason)
+    if failures:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
@@ -190,33 +221,6 @@ def _check_choices(
         )
 
 
-def _cluster(
-    name: str | None,
-    address: str | None,
-    actors: int | None,
-    gpus: float,
-    memory: float | None,
-    lists: list[Path] | None,
-    alone: bool,
-) -> "Engine | None":
-    """Return the engine called `name`; None for this machine's threads."""
-    if name is None:
-        if address or actors or gpus or memory or lists:
-            raise UsageError(
-                "--address, --actors, --gpus, --memory and --list are for a cluster; add: "
-                "--engine ray"
-            )
-        return None
-    if name != "ray":
-        raise UsageError(f"there is no engine {name!r}; write: --engine ray, or leave it out")
-    if alone:
-        raise UsageError("--rebuild and --watch run on this machine; leave out --engine")
-    from stemwise.scale.engine import RayEngine
-
-    memory_bytes = int(memory * 1e9) if memory else None
-    return RayEngine(address, actors, gpus, memory_bytes, lists or [])
-
-
 def _rebuild(
     store: "Catalogue",
     source: str | None,
@@ -231,7 +235,7 @@ def _rebuild(
 
     if source is None:
         raise UsageError("--rebuild needs to know with which model: add --model NAME-OR-FILE")
-    with _stopping_well(), console.progress("files") as progress:
+    with stopping_well(), console.progress("files") as progress:
         summary = store.rebuild(load_model(source), jobs, progress, retry=retry, limit=limit)
     console.print_rebuild(summary, as_json)
     if summary.switched:
@@ -261,18 +265,3 @@ def _watch(
                 console.print_index(summary, as_json)
     except KeyboardInterrupt:
         console.remark("stopped")
-
-
-@contextmanager
-def _stopping_well() -> Iterator[None]:
-    """Say after Ctrl-C that nothing is lost, and end with its exit code."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.remark("interrupted; what was done is kept, and the same command goes on")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-
-
-def _interrupt(number: int, frame: Any) -> NoReturn:
-    """Treat SIGTERM like Ctrl-C, so that what was done is written."""
-    raise KeyboardInterrupt

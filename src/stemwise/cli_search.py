@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stemwise import console, console_search
-from stemwise.cli_catalogue import AsJson, CataloguePath, Jobs, catalogue_path
+from stemwise.cli_catalogue import AsJson, CataloguePath, catalogue_path
+from stemwise.cli_cluster import Address, EngineName, is_cluster
 from stemwise.clock import read_clock
-from stemwise.errors import EXIT_SOME_FAILED, extra
+from stemwise.errors import UsageError, extra
 from stemwise.parts import PARTS, parse_weights
 
 if TYPE_CHECKING:
@@ -92,15 +93,25 @@ def similar(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say why: each part and the passages that met.")
     ] = False,
+    engine: EngineName = None,
+    address: Address = None,
     catalogue: CataloguePath = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the pieces and passages most like one, in the parts you choose."""
     filters = _filter(folder, artist, genre, bpm, year, duration)
-    found = _search(
-        catalogue, query, part, start, end, near, away, number, filters, per_artist, collapse,
-        scaling, exact,
-    )  # fmt: skip
+    if is_cluster(engine, address):
+        if start or end or near or away or per_artist or exact or not collapse:
+            raise UsageError(
+                "a cluster searches by one whole piece; leave out --from, --to, --and, --not, "
+                "--per-artist, --exact and --no-collapse, or --engine"
+            )
+        found = _search_on_cluster(catalogue, address, query, part, number, filters)
+    else:
+        found = _search(
+            catalogue, query, part, start, end, near, away, number, filters, per_artist, collapse,
+            scaling, exact,
+        )  # fmt: skip
     console_search.print_matches(found, as_json, explain)
 
 
@@ -227,25 +238,6 @@ def calibrate(
     print(f"{path}: {found.about['pieces']} pieces, {found.about['pairs']} pairs")
 
 
-@search_app.command()
-def embed(
-    paths: Annotated[list[Path], typer.Argument(metavar="FILE|DIR...", help="Files or folders.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="A NumPy archive, .npz.")],
-    jobs: Jobs = None,
-    model: Annotated[str, typer.Option(help="A shipped model's name, or its file.")] = "compact",
-) -> None:
-    """Write the vectors of music files, segment by segment, to a NumPy archive."""
-    from stemwise.library.embed import embed_to_archive
-    from stemwise.models.checkpoint import load_model
-
-    with console.progress("files") as progress:
-        failures = embed_to_archive(paths, load_model(model), output, jobs, progress)
-    for failure in failures:
-        console.remark(failure.reason)
-    if failures:
-        raise typer.Exit(EXIT_SOME_FAILED)
-
-
 @search_app.command("map")
 def draw(
     output: Annotated[Path, typer.Option("-o", "--output", help="A picture, .png.")],
@@ -328,6 +320,25 @@ def _search(
         store, examples, weights, n=number, filters=filters, per_artist=per_artist,
         collapse=collapse, scaling=scaling, exact=exact,
     )  # fmt: skip
+
+
+def _search_on_cluster(
+    catalogue: Path | None,
+    address: str | None,
+    query: str,
+    part: str | None,
+    number: int,
+    filters: "Filter | None",
+) -> "SearchResult":
+    """Search with all machines of a cluster."""
+    from stemwise.library.catalogue import Catalogue
+    from stemwise.scale.engine import connect
+    from stemwise.scale.searching import similar_on_cluster
+
+    weights = parse_weights(part) if part is not None else None
+    store = Catalogue.open(catalogue_path(catalogue))
+    connect(address)
+    return similar_on_cluster(store, query, weights, number, filters=filters)
 
 
 def _filter(

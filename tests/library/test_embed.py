@@ -12,7 +12,7 @@ from soundfile import SoundFile
 
 from made_music import TINY, tone, write_av, write_sndfile
 from stemwise.audio import level_db, segments
-from stemwise.errors import AudioError, ModelError, UsageError
+from stemwise.errors import AudioError, ModelError
 from stemwise.library.embed import (
     FileEmbedding,
     FileFailure,
@@ -20,8 +20,6 @@ from stemwise.library.embed import (
     content_hash,
     embed_file,
     embed_files,
-    embed_to_archive,
-    save_vectors,
 )
 from stemwise.models.cascade import Clean, CleanShape
 from stemwise.models.checkpoint import Model, save_model
@@ -263,43 +261,3 @@ def test_a_model_that_reads_stems_is_refused(files):
         embed_file(files[0], Model(Clean(shape), "clean", {}))
     with pytest.raises(ValueError, match=r"expected stems \(B, 5, N\), got \(1, 8000\)"):
         Clean(shape).embed(torch.zeros(1, 8000))
-
-
-def test_vectors_are_saved_in_order(files, tmp_path, tiny_model):
-    done = list(embed_files(files[:2], tiny_model))
-    archive = tmp_path / "new" / "vectors.npz"
-    save_vectors(archive, done, fingerprint=tiny_model.fingerprint)
-    with np.load(archive) as stored:
-        assert stored["embeddings"].dtype == stored["presence"].dtype == np.float32
-        np.testing.assert_array_equal(
-            stored["embeddings"], np.concatenate([d.embeddings for d in done])
-        )
-        assert list(stored["path"]) == [str(d.path) for d in done for _ in d.start_seconds]
-        assert stored["presence"].shape == (4, 5)
-        assert len(stored["start_seconds"]) == len(stored["level_db"]) == 4
-        assert str(stored["fingerprint"]) == tiny_model.fingerprint
-    assert [p.name for p in archive.parent.iterdir()] == ["vectors.npz"]
-    save_vectors(archive, [], fingerprint="none")
-    with np.load(archive) as stored:
-        assert stored["embeddings"].shape == (0, 5, 128)
-
-
-def test_an_archive_of_a_folder_says_what_failed(files, tmp_path, tiny_model):
-    bad = tmp_path / "bad.mp3"
-    bad.write_text("not music")
-    told = []
-    failures = embed_to_archive(
-        [tmp_path],
-        tiny_model,
-        tmp_path / "v.npz",
-        2,
-        lambda done, total: told.append((done, total)),
-    )
-    assert [f.path for f in failures] == [bad]
-    assert told[-1] == (6, 6)
-    with pytest.raises(AudioError, match="none of 1 files can be embedded"):
-        embed_to_archive([bad], tiny_model, tmp_path / "w.npz")
-    assert not (tmp_path / "w.npz").exists()
-    (tmp_path / "nothing").mkdir()
-    with pytest.raises(UsageError, match="no music file"):
-        embed_to_archive([tmp_path / "nothing"], tiny_model, tmp_path / "w.npz")

@@ -10,6 +10,7 @@ from stemwise.errors import UsageError
 from stemwise.library.places import (
     Place,
     exists,
+    fetch,
     filesystem_of,
     place_of,
     read_text,
@@ -58,6 +59,17 @@ def test_files_are_written_and_read_elsewhere_and_here(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     assert exists(tmp_path / "link")
     assert not exists(tmp_path / "link", follow=True)
+
+
+def test_a_file_is_fetched_wholly_or_not_at_all(tmp_path):
+    place = place_of("memory://bucket/fetched/song.wav")
+    with pytest.raises(FileNotFoundError):
+        fetch(place, tmp_path / "song.wav")
+    assert not list(tmp_path.iterdir())
+    write_text(place, "x" * (2**20 + 1))
+    fetch(place, tmp_path / "song.wav")
+    assert (tmp_path / "song.wav").read_text() == "x" * (2**20 + 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["song.wav"]
 
 
 def test_nothing_is_made_here_for_a_place(tmp_path, monkeypatch):

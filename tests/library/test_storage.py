@@ -40,6 +40,8 @@ def test_it_is_the_same_as_in_a_folder(bucket, tmp_path, tiny_model, monkeypatch
     assert [json.loads(line)["path"] for line in told.stdout.splitlines()] == [
         str(match.piece.path) for match in found.matches
     ]
+    done = CliRunner().invoke(app, ["catalogue", "migrate", "--catalogue", uri])
+    assert done.exit_code == 0, done.output
     (music / "song 0.wav").unlink()
     assert counts(again.index(music, tiny_model, prune=True)) == {
         "unchanged": 2, "failed": 1, "forgotten": 1,

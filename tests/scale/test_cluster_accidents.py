@@ -13,7 +13,7 @@ from stemwise.library.catalogue import Catalogue
 from stemwise.library.search import similar
 from stemwise.scale.engine import RayEngine
 
-SONGS = 14
+SONGS = 10
 
 
 @pytest.fixture
@@ -77,10 +77,10 @@ def test_every_file_is_there_once_whatever_dies(cluster, bucket, music, tmp_path
         if done == 2 and not killed:
             killed.append(actors()[0])
             os.kill(killed[0], signal.SIGKILL)
-        if done == 5 and len(killed) == 1:
+        if done == 4 and len(killed) == 1:
             killed.append(extra)
             cluster.remove_node(extra)
-        if done == 9:
+        if done == 7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -88,7 +88,7 @@ def test_every_file_is_there_once_whatever_dies(cluster, bucket, music, tmp_path
     assert len(killed) == 2
     catalogue = Catalogue.open(place)
     before = len(catalogue.pieces()) + len(catalogue.errors())
-    assert before == 9
+    assert before == 7
     assert catalogue.status().waiting == SONGS + 2 - before
     seen = []
     engine = RayEngine(actors=1)

@@ -1,19 +1,25 @@
 """Indexes built by the cluster, and searched by one machine and by all."""
 
+import json
+
+import lance_ray
 import numpy as np
 import pyarrow.compute as pc
 import pytest
+from typer.testing import CliRunner
 
+from stemwise.cli import app
 from stemwise.errors import CatalogueError, UsageError
 from stemwise.library import engines
 from stemwise.library.candidates import has_indexes, nearest, needs_indexes
 from stemwise.library.catalogue import Catalogue
 from stemwise.library.distances import Space
 from stemwise.library.embed import FileEmbedding
+from stemwise.library.filters import Filter
 from stemwise.library.places import place_of
 from stemwise.library.search import similar
 from stemwise.library.store import Store
-from stemwise.library.tables import SCHEMAS
+from stemwise.library.tables import SCHEMAS, as_row
 from stemwise.scale.engine import RayEngine
 from stemwise.scale.indexes import build_indexes, compact
 from stemwise.scale.searching import similar_on_cluster
@@ -43,9 +49,16 @@ def large(cluster, tmp_path_factory, tiny_model):
             numbers = {"size_bytes": 1, "mtime_ns": 1, "year": None, "bpm": None, "missing": False}
             row |= numbers | {"content": content, "title": f"made {k}", "segments": PER_PIECE}
             rows.append(row | {"duration_seconds": 30.0 * k})
-        store.append("segments", engines.segment_rows(files, store.fingerprint))
+        engines.ThisMachine().store(store, files)
         store.put("pieces", rows)
     return catalogue
+
+
+@pytest.fixture(scope="module")
+def pool(cluster):
+    """Processes for what lance-ray does, so that not every test starts its own."""
+    yield lance_ray.init_global_pool(2)
+    lance_ray.clear_global_pool(close=True)
 
 
 def store_of(catalogue):
@@ -86,7 +99,7 @@ def test_one_machine_searches_by_what_many_have_built(large):
     assert np.mean(found) > 0.95
 
 
-def test_all_machines_together_find_what_one_does(large):
+def test_all_machines_together_find_what_one_does(large, pool):
     asked = large.pieces()[7]
     weights = {"drums": 1.0, "guitar": 0.5}
     wanted = similar(large, asked.id, weights, n=10, scaling=False, exact=True)
@@ -97,8 +110,33 @@ def test_all_machines_together_find_what_one_does(large):
     distances = {match.piece.id: match.distance for match in wanted.matches}
     for match in found.matches:
         assert match.distance == distances.get(match.piece.id, match.distance)
-    with pytest.raises(UsageError, match="no piece in the catalogue has the path"):
-        similar_on_cluster(large, "s3://m/none.wav")
+    for text in ("s3://m/none.wav", "it's none", "0" * 11 + "z"):
+        with pytest.raises(UsageError, match="no piece in the catalogue has the path"):
+            similar_on_cluster(large, text)
+
+
+def test_the_command_searches_with_all_machines(large, pool):
+    def run(*words):
+        words = ["similar", *words, "--engine", "ray", "--catalogue", large.directory]
+        return CliRunner().invoke(app, [str(word) for word in words])
+
+    asked = large.pieces()[7]
+    longer = Filter(durations_seconds=(3600, None))
+    wanted = similar_on_cluster(large, asked.path, {"drums": 1.0}, n=3, filters=longer)
+    assert wanted.matches
+    for query in (asked.id, asked.title.upper()):
+        told = run(query, "--part", "drums", "-n", 3, "--duration", "1:00:00-", "--json")
+        assert told.exit_code == 0, told.output
+        lines = [json.loads(line) for line in told.stdout.splitlines()]
+        assert [line["id"] for line in lines] == [match.piece.id for match in wanted.matches]
+        assert {line["kind"] for line in lines} == {"probable"}
+    refused = run(asked.id, "--from", "0:10")
+    assert "a cluster searches by one whole piece" in str(refused.exception)
+    other = large.pieces()[8]
+    store_of(large).put("pieces", [as_row(other) | {"title": asked.title}])
+    refused = run(asked.title)
+    store_of(large).put("pieces", [as_row(other)])
+    assert str(refused.exception).startswith(f"'{asked.title}' fits 2 pieces; choose one by its id")
 
 
 def test_an_index_of_the_engine_builds_them_once(large, monkeypatch):
@@ -112,7 +150,7 @@ def test_an_index_of_the_engine_builds_them_once(large, monkeypatch):
     assert len(built) == 1
 
 
-def test_what_fails_is_told_in_one_line(cluster, bucket):
+def test_what_fails_is_told_in_one_line(pool, bucket):
     nowhere = Store(place_of(f"{bucket}/nowhere"), "0" * 16)
     for work in (build_indexes, compact):
         with pytest.raises(CatalogueError, match="the cluster could not work on") as caught:

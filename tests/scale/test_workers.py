@@ -1,7 +1,9 @@
+import pyarrow as pa
 import pytest
 
 from made_collection import add_song
 from stemwise.errors import UsageError
+from stemwise.library import description
 from stemwise.library.embed import FileFailure
 from stemwise.library.engines import FileStored
 from stemwise.library.store import Store
@@ -28,8 +30,8 @@ def embedder(cluster, tmp_path, tiny_model):
     store = Store(tmp_path / "catalogue", tiny_model.fingerprint)
     store.create()
     claims = ray.remote(Claims).options(num_cpus=0).remote(set())
-    target = Target(store.uri("segments"), tiny_model.fingerprint, "2.2")
-    yield Embedder(ray.put(tiny_model), target, claims, 1, "cpu"), claims
+    target = Target(store.uri("segments"), store.table("segments").schema, "2.2")
+    yield Embedder(ray.put(tiny_model), target, claims, 1), claims
     ray.kill(claims)
 
 
@@ -60,7 +62,26 @@ def test_from_the_second_attempt_files_that_kill_are_passed_over(embedder, tmp_p
     assert all(result.unread and "died 5 times" in result.reason for result in results)
 
 
-def test_machines_with_another_version_are_refused(tiny_model):
-    target = Target("memory://x", tiny_model.fingerprint, "2.2", version="0.0.1")
+def test_segments_go_through_the_model_together_if_asked(embedder, tmp_path, monkeypatch):
+    make, _ = embedder
+    sizes = []
+    plain = description.describe_segments
+
+    def noting(waves, model):
+        sizes.append(len(waves))
+        return plain(waves, model)
+
+    monkeypatch.setattr(description, "describe_segments", noting)
+    files = [str(add_song(tmp_path / f"{seed}.wav", 30, seed)) for seed in range(3)]
+    alone = outcome(make({"unit": 0, "files": files[:1]})["report"])
+    assert set(sizes) == {1}
+    make._batch = 8
+    together = outcome(make({"unit": 1, "files": files[1:]})["report"])
+    assert 1 < max(sizes) <= 8
+    assert [found.segments for found in alone + together] == [15] * 3
+
+
+def test_machines_with_another_version_are_refused():
+    target = Target("memory://x", pa.schema([]), "2.2", version="0.0.1")
     with pytest.raises(UsageError, match="install the same on all"):
-        Embedder(None, target, None, 1, "cpu")
+        Embedder(None, target, None, 1)

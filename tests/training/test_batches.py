@@ -84,16 +84,17 @@ def test_clean_hears_the_target_alone(source):
 
 @pytest.mark.parametrize("world", [2, 4])
 def test_shares_of_processes_make_the_whole(source, bank, world):
-    def batch(rank, of):
+    def epoch(rank, of):
         own = Source(bank, source.segments, 3, rank, of)
-        return TripletBatches(own, settings("direct_da", "triplets"), epoch=0, items=8)[1]
+        return list(TripletBatches(own, settings("direct_da", "triplets"), epoch=0, items=8))
 
-    whole, shares = batch(0, 1), [batch(rank, world) for rank in range(world)]
-    for key in whole:
-        joined = torch.empty_like(whole[key])
-        for rank, share in enumerate(shares):
-            joined[rank::world] = share[key]
-        torch.testing.assert_close(joined, whole[key], rtol=0, atol=0)
+    whole, shares = epoch(0, 1), [epoch(rank, world) for rank in range(world)]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        for key in batch:
+            joined = torch.empty_like(batch[key])
+            for rank, share in enumerate(parts):
+                joined[rank::world] = share[key]
+            torch.testing.assert_close(joined, batch[key], rtol=0, atol=0)
 
 
 def test_an_epoch_ends(source):

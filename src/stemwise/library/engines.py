@@ -20,7 +20,6 @@ from stemwise.library.embed import FileEmbedding, FileFailure, FileMatch, embed_
 from stemwise.library.places import Place, place_of
 from stemwise.library.store import Store
 from stemwise.library.suspects import Journal, find_killers
-from stemwise.library.tables import schema
 from stemwise.library.tags import Tags
 from stemwise.models.checkpoint import Model
 from stemwise.parts import PARTS
@@ -129,7 +128,7 @@ class ThisMachine:
     def store(self, store: Store, files: Sequence[FileEmbedding | FileStored]) -> None:
         """Commit the segments of `files`."""
         held = [file for file in files if isinstance(file, FileEmbedding)]
-        store.append("segments", segment_rows(held, store.fingerprint))
+        store.append("segments", segment_rows(held, store.table("segments").schema))
 
     def tidy(self, store: Store) -> None:
         """Merge what many commits have left behind."""
@@ -140,9 +139,8 @@ class ThisMachine:
         keep_indexes(store.table("segments"))
 
 
-def segment_rows(files: Sequence[FileEmbedding], fingerprint: str) -> pa.Table:
-    """Return the segments of `files` as rows of the table of the model with `fingerprint`."""
-    wanted = schema("segments", fingerprint)
+def segment_rows(files: Sequence[FileEmbedding], wanted: pa.Schema) -> pa.Table:
+    """Return the segments of `files` as rows of a table with the schema `wanted`."""
     if not files:
         return wanted.empty_table()
     contents = [file.content for file in files for _ in file.start_seconds]
@@ -150,8 +148,10 @@ def segment_rows(files: Sequence[FileEmbedding], fingerprint: str) -> pa.Table:
     columns["start_seconds"] = pa.array(np.concatenate([file.start_seconds for file in files]))
     columns["level_db"] = pa.array(np.concatenate([file.level_db for file in files]))
     for i, part in enumerate(PARTS):
-        block = np.concatenate([file.embeddings[:, i] for file in files]).astype(np.float16)
-        columns[part] = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), block.shape[-1])
+        kind = wanted.field(part).type
+        block = np.concatenate([file.embeddings[:, i] for file in files])
+        flat = pa.array(block.ravel().astype(kind.value_type.to_pandas_dtype()))
+        columns[part] = pa.FixedSizeListArray.from_arrays(flat, kind.list_size)
         presence = np.concatenate([file.presence[:, i] for file in files])
         columns[f"presence_{part}"] = pa.array(presence)
     return pa.table(columns, schema=wanted)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from stemwise.audio import cut
 from stemwise.errors import ModelError, UsageError
 from stemwise.library.calibration import Calibration, calibrate
+from stemwise.library.description import describe_segment
 from stemwise.library.distances import Space
-from stemwise.library.embed import describe_segment, one_thread
+from stemwise.library.embed import one_thread
 from stemwise.library.hubs import FEWEST_PIECES, hub_terms
 from stemwise.library.tables import Piece
 from stemwise.library.vectors import Floats, Vectors, vectors_in_memory

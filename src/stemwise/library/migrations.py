@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from stemwise.errors import CatalogueError
 from stemwise.library.metadata import FORMAT, Metadata, format_of, write_metadata
+from stemwise.library.places import place_of
 from stemwise.library.store import Store, one_writer, remove_other_tables
 from stemwise.library.tables import SCHEMAS, reason_of, schema
 from stemwise.parts import PARTS
@@ -46,7 +47,7 @@ def migrate(path: Path | str) -> Migration:
         CatalogueError: there is none, it is damaged, or of a newer format.
         BusyError: another process is writing it.
     """
-    directory = Path(path).absolute()
+    directory = place_of(path)
     before = format_of(directory)
     if before is None:
         raise CatalogueError(f"no catalogue in {directory}; make one with: stemwise index FOLDER")

@@ -21,7 +21,9 @@ from pyarrow import fs
 
 from stemwise.errors import UsageError
 
-__all__ = ["Place", "exists", "filesystem_of", "place_of", "read_text", "write_text"]
+__all__ = ["Place", "exists", "fetch", "filesystem_of", "place_of", "read_text", "write_text"]
+
+_BYTES_AT_A_TIME = 1 << 20
 
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
 
@@ -81,6 +83,25 @@ def exists(path: Path, *, follow: bool = False) -> bool:
         return os.path.exists(path) if follow else os.path.lexists(path)
     storage, inner = filesystem_of(path)
     return bool(storage.get_file_info(inner).type != fs.FileType.NotFound)
+
+
+def fetch(place: Path, copy: Path) -> None:
+    """Copy the file `place` to `copy` on this machine; `OSError` if it cannot be read or written.
+
+    The copy appears whole or not at all.
+    """
+    storage, inner = filesystem_of(place)
+    partial = copy.with_name("partial." + copy.name)
+    try:
+        with (
+            storage.open_input_stream(inner, compression=None) as source,
+            partial.open("wb") as target,
+        ):
+            while block := source.read(_BYTES_AT_A_TIME):
+                target.write(block)
+        partial.replace(copy)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_text(path: Path) -> str:

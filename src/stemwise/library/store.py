@@ -49,14 +49,13 @@ class Store:
         """Return where a table lies, as Lance names it."""
         return str(self.directory / "tables" / f"{table_name(kind, self.fingerprint)}.lance")
 
-    def create(self) -> None:
-        """Make those tables that are not there."""
+    def create(self, precision: pa.DataType | None = None) -> None:
+        """Make those tables that are not there; vectors as `stemwise.library.tables.schema`."""
         with _told(self.directory):
             for kind in SCHEMAS:
                 name = table_name(kind, self.fingerprint)
-                self._database.create_table(
-                    name, schema=schema(kind, self.fingerprint), exist_ok=True
-                )
+                wanted = schema(kind, self.fingerprint, precision)
+                self._database.create_table(name, schema=wanted, exist_ok=True)
 
     def table(self, kind: str) -> Any:
         """Return a handle on the newest version of a table; it stays at that version."""

@@ -2,7 +2,8 @@
 
 Conventions: ``content`` is the hash of a file's bytes (32 hex digits), ``id`` its first 12. Vectors
 are one column per part, 128 float16, so that a search reads the parts it needs and no others; they
-were measured to find the same as float32 (docs/catalogue.md). Presence stays float32.
+were measured to find the same as float32 (docs/catalogue.md), which tables hold that are to become
+an archive (`stemwise.library.archive`). Presence stays float32.
 
 Each model's vectors have tables of their own, ``pieces-FINGERPRINT`` and so on, so that two sets
 can stand side by side. The fingerprint is also written in the tables themselves.
@@ -72,9 +73,15 @@ def table_name(kind: str, fingerprint: str) -> str:
     return f"{kind}-{fingerprint}"
 
 
-def schema(kind: str, fingerprint: str) -> pa.Schema:
-    """Return the schema of a table of one model."""
-    return SCHEMAS[kind].with_metadata({"fingerprint": fingerprint})
+def schema(kind: str, fingerprint: str, precision: pa.DataType | None = None) -> pa.Schema:
+    """Return the schema of a table of one model; its vectors are float16 if not told otherwise."""
+    fields = [
+        field.with_type(pa.list_(precision, BLOCK_DIMENSIONS))
+        if precision is not None and field.name in PARTS
+        else field
+        for field in SCHEMAS[kind]
+    ]
+    return pa.schema(fields, metadata={"fingerprint": fingerprint})
 
 
 @dataclass(frozen=True)

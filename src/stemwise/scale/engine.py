@@ -56,12 +56,16 @@ _UNITS_PER_ACTOR = 4  # at least, if there are files enough, so that none waits 
 def connect(address: str | None = None) -> None:
     """Join the Ray cluster at `address`, or the one that Ray finds, or start one here.
 
-    Does nothing if this process has joined one already. Ray's reports to its makers stay off unless
-    the environment turns them on.
+    Stays with the one that this process has joined already. Ray's reports to its makers stay off
+    unless the environment turns them on, and Ray Data prints nothing of its own: the caller shows
+    the progress.
 
     Raises:
         UsageError: there is no cluster at `address`.
     """
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -86,6 +90,8 @@ class RayEngine:
         memory_bytes: that Ray sets aside for each actor, so that a machine takes no more of them
             than fit.
         lists: texts with a path a line, to be indexed beside the folders.
+        batch: segments that an actor sends through the model at once; None: one on a CPU, as many
+            as fit on a GPU.
         files_per_unit: at most.
     """
 
@@ -94,6 +100,7 @@ class RayEngine:
     gpus: float = 0.0
     memory_bytes: int | None = None
     lists: Sequence[Path | str] = ()
+    batch: int | None = None
     files_per_unit: int = FILES_PER_UNIT
     files_per_commit: int | None = 100_000
     seconds_per_commit: float | None = 300.0
@@ -194,15 +201,20 @@ class _Pool:
         }
         rows = [{"unit": k, "files": [str(path) for path in unit]} for k, unit in units.items()]
         segments = lance.dataset(self.store.uri("segments"))
-        target = Target(segments.uri, self.store.fingerprint, segments.data_storage_version)
-        device = "cuda" if engine.gpus else "cpu"
-        _quiet()
+        target = Target(segments.uri, segments.schema, segments.data_storage_version)
         options: dict[str, Any] = {"num_cpus": self.threads, "num_gpus": engine.gpus or None}
         if engine.memory_bytes:
             options["memory"] = engine.memory_bytes
         done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             Embedder,
-            fn_constructor_args=(self.model, target, self.claims, self.threads, device),
+            fn_constructor_args=(
+                self.model,
+                target,
+                self.claims,
+                self.threads,
+                engine.gpus,
+                engine.batch,
+            ),
             compute=ray.data.ActorPoolStrategy(size=min(size, len(rows))),
             **options,
         )
@@ -249,10 +261,3 @@ def _settled(
         for content in new & known.keys():
             yield from held.pop(content, [])
     again += [match.path for matches in held.values() for match in matches]
-
-
-def _quiet() -> None:
-    """Let Ray Data print nothing of its own: the caller shows the progress."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False

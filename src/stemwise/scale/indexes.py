@@ -75,7 +75,7 @@ def compact(store: Store) -> None:
         if count >= FRAGMENTS_TO_COMPACT:
             many.append(store.uri(kind))
     if many:
-        with at_work(store):
+        with at_work(store, pool=False):  # that work makes one of its own
             options = {"target_rows_per_fragment": ROWS_PER_FRAGMENT}
             for uri in many:
                 lance_ray.compact_files(uri, compaction_options=options, num_workers=workers())
@@ -87,16 +87,17 @@ def workers() -> int:
 
 
 @contextmanager
-def at_work(store: Store) -> Iterator[None]:
+def at_work(store: Store, *, pool: bool = True) -> Iterator[None]:
     """Hold a pool of processes for what lance-ray does; turn what it raises into one line.
 
     A pool that the caller has made before (``lance_ray.init_global_pool``) is used and kept.
     """
     errors: tuple[Any, ...] = (ValueError, RuntimeError, OSError, ray.exceptions.RayError)
-    own = lance_ray.get_global_pool() is None
+    own = pool and lance_ray.get_global_pool() is None
     logging.getLogger("lance_ray.pool").setLevel("ERROR")  # of fewer tasks than processes
     try:
-        lance_ray.init_global_pool(workers())
+        if pool:
+            lance_ray.init_global_pool(workers())
         yield
     except errors as error:
         raise _failed(store, error) from error

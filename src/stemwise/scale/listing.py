@@ -127,7 +127,7 @@ def _in_list(text: Path) -> Iterator[tuple[Path, State] | PassedOver]:
                 else:
                     absent = row["size"] == _ABSENT
                     reason = Reason.VANISHED if absent else Reason.UNREADABLE
-                    yield PassedOver(Path(row["path"]), reason)
+                    yield PassedOver(_shown(row["path"]), reason)
     except (OSError, ValueError) as error:
         raise UsageError(f"{text} cannot be read: {str(error).splitlines()[0]}") from error
 
@@ -138,10 +138,7 @@ def _look_up(batch: pa.Table) -> pa.Table:
     found: list[Any] = []
     for name in names:
         try:
-            place = place_of(name)
-            if not name.startswith("/") and not isinstance(place, Place):
-                raise UsageError(f"{name} is not absolute")
-            storage, inner = filesystem_of(place)
+            storage, inner = filesystem_of(_named(name))
             info = storage.get_file_info(inner)
             there = info.type == fs.FileType.File
             found.append((name, *(_state(info) if there else (_ABSENT, 0))))
@@ -151,6 +148,22 @@ def _look_up(batch: pa.Table) -> pa.Table:
     columns = zip(*found, strict=True) if found else ((), (), ())
     arrays = [pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
     return pa.table(arrays, names=["path", "size", "mtime"])
+
+
+def _named(line: str) -> Path:
+    """Return what a line of a list names; `UsageError` if that is not absolute, or no place."""
+    place = place_of(line)
+    if not isinstance(place, Place) and not line.lower().startswith(("/", "file:/")):
+        raise UsageError(f"{line} is not absolute")
+    return place
+
+
+def _shown(line: str) -> Path:
+    """Return what a line names; if that is nothing, the line as it is."""
+    try:
+        return _named(line)
+    except UsageError:
+        return Path(line)
 
 
 def _state(info: fs.FileInfo) -> State:

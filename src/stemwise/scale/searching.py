@@ -27,7 +27,7 @@ from stemwise.library.query import Query, stored_query, weight_row
 from stemwise.library.search import Question, search
 from stemwise.library.selection import Limits
 from stemwise.library.store import Store
-from stemwise.library.tables import SCHEMAS, Piece
+from stemwise.library.tables import ID_DIGITS, SCHEMAS, Piece
 from stemwise.library.vectors import Vectors, vectors_in_memory
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS
 from stemwise.scale.indexes import at_work, workers
@@ -50,7 +50,7 @@ def similar_on_cluster(
     filters: Filter | None = None,
     listed: int = LISTED,
 ) -> SearchResult:
-    """Return the `n` pieces most like the piece with the path, URI or content hash `query`.
+    """Return the `n` pieces most like `query`: the path, URI, id, content hash or title of a piece.
 
     Args:
         catalogue: whose indexes `stemwise.scale.indexes` has built; without, every row is compared.
@@ -61,7 +61,7 @@ def similar_on_cluster(
         listed: segments in each list.
 
     Raises:
-        UsageError: no such piece, no weight above 0, or no wanted part sounds in it.
+        UsageError: no such piece, or several; no weight above 0, or no wanted part sounds in it.
         CatalogueError: the tables cannot be read.
     """
     store = Store(catalogue.directory, catalogue.metadata.fingerprint)
@@ -84,12 +84,20 @@ def similar_on_cluster(
 
 def _content_of(store: Store, query: str | Path) -> str:
     pieces = lance.dataset(store.uri("pieces"))
-    for column, text in (("content", str(query)), ("path", str(place_of(query)))):
-        rows = pieces.to_table(columns=["content", "segments"], filter=_among(column, [text]))
-        for row in rows.to_pylist():
-            if row["segments"]:
-                return str(row["content"])
-    raise UsageError(f"no piece in the catalogue has the path, URI or content {str(query)!r}")
+    text = str(query)
+    tests = [_among("content", [text]), _among("path", [str(place_of(query))])]
+    if len(text) == ID_DIGITS:
+        tests.append(f"starts_with(content, {_literal(text)})")
+    tests.append(f"lower(title) = lower({_literal(text)})")
+    for test in tests:
+        rows = pieces.to_table(columns=["content"], filter=f"({test}) AND segments > 0")
+        found = sorted(set(rows["content"].to_pylist()))
+        if len(found) > 1:
+            some = ", ".join(content[:ID_DIGITS] for content in found[:5])
+            raise UsageError(f"{text!r} fits {len(found)} pieces; choose one by its id: {some}")
+        if found:
+            return str(found[0])
+    raise UsageError(f"no piece in the catalogue has the path, URI, id or title {text!r}")
 
 
 def _listed(store: Store, query: Query, length: int) -> set[str]:
@@ -140,5 +148,8 @@ def _fetched(store: Store, contents: Sequence[str]) -> Vectors:
 
 
 def _among(column: str, values: Iterable[str]) -> str:
-    literals = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
-    return f"{column} IN ({literals})"
+    return f"{column} IN ({', '.join(map(_literal, values))})"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -22,13 +22,15 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import pyarrow as pa
+
 from stemwise import __version__
 from stemwise.errors import StemwiseError, UsageError, extra
+from stemwise.library.description import batch_that_fits
 from stemwise.library.embed import FileEmbedding, FileFailure, FileMatch, embed_files
 from stemwise.library.engines import FileStored, Found, segment_rows
-from stemwise.library.places import Place, filesystem_of, place_of
+from stemwise.library.places import Place, fetch, place_of
 from stemwise.library.suspects import find_killers
-from stemwise.library.tables import schema
 from stemwise.library.tags import Tags, read_tags
 from stemwise.models.checkpoint import Model
 
@@ -40,7 +42,6 @@ __all__ = ["Claims", "Embedder", "Target", "outcome"]
 
 MOST_ATTEMPTS = 5
 _READ_TOGETHER = 16
-_BYTES_AT_A_TIME = 1 << 20
 _LONGEST_NAME = 200  # bytes; a file system takes 255
 
 
@@ -49,7 +50,7 @@ class Target:
     """Where fragments go."""
 
     uri: str  # of the table "segments"
-    fingerprint: str
+    schema: pa.Schema
     storage_version: str  # of its files
     version: str = __version__  # of Stemwise on the machine that asked
 
@@ -97,16 +98,29 @@ class _Asked:
 
 
 class Embedder:
-    """Makes reports of units; one per actor, with the model in memory."""
+    """Makes reports of units; one per actor, with the model in memory.
 
-    def __init__(self, model: Any, target: Target, claims: Any, threads: int, device: str) -> None:
+    With a GPU, or a part of one, segments of several files go through the model together; how many
+    follows from the memory that this part has, if `batch` does not say it.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        target: Target,
+        claims: Any,
+        threads: int,
+        gpus: float = 0.0,
+        batch: int | None = None,
+    ) -> None:
         """Take the model from the object store; `UsageError` if versions differ."""
         if target.version != __version__:
             raise UsageError(
                 f"a machine of the cluster has Stemwise {__version__}, and the one that asks has "
                 f"{target.version}; install the same on all"
             )
-        self._model: Model = ray.get(model).to(device)
+        self._model: Model = ray.get(model).to("cuda" if gpus else "cpu")
+        self._batch = batch or batch_that_fits(self._model, min(gpus, 1.0))
         self._target, self._claims, self._threads = target, claims, threads
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,7 +140,9 @@ class Embedder:
         with tempfile.TemporaryDirectory(prefix="stemwise-") as folder:
             copies = _Copies(Path(folder))
             good = copies.fetched(files) if attempt == 1 else copies.harmless(files)
-            made = embed_files(good, self._model, self._threads, asked, in_order=False)
+            made = embed_files(
+                good, self._model, self._threads, asked, in_order=False, batch=self._batch
+            )
             results = [copies.settled(result) for result in made]
         embedded = [result for result, _ in results if isinstance(result, FileEmbedding)]
         failed = asked.own - {file.content for file in embedded}
@@ -139,11 +155,10 @@ class Embedder:
         """Write the segments of `files`; return the fragments in JSON."""
         if not files:
             return "[]"
-        rows = segment_rows(files, self._target.fingerprint)
         written = write_fragment(
-            [rows],
+            [segment_rows(files, self._target.schema)],
             self._target.uri,
-            schema=schema("segments", self._target.fingerprint),
+            schema=self._target.schema,
             data_storage_version=self._target.storage_version,
         )
         return json.dumps([fragment.to_json() for fragment, _ in written])
@@ -225,12 +240,9 @@ def _stored(result: Any, tags: Tags | None, fragment: str) -> Found:
 
 def _fetch(place: Place, folder: Path) -> Path:
     """Copy `place` into `folder`, which is made; return the copy."""
-    storage, inner = filesystem_of(place)
     folder.mkdir(exist_ok=True)
     suffix = place.suffix if len(place.suffix.encode()) < 20 else ""
     fits = len(place.name.encode()) <= _LONGEST_NAME
     copy = folder / (place.name if fits else f"music{suffix}")
-    with storage.open_input_stream(inner, compression=None) as source, copy.open("wb") as target:
-        while block := source.read(_BYTES_AT_A_TIME):
-            target.write(block)
+    fetch(place, copy)
     return copy

@@ -72,10 +72,10 @@ class MaskedStage(BatchStage):
     def _magnitudes(self, batch: Batch, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return band magnitudes of mixtures (B, F, T) and stems (B, 5, F, T), equalised alike."""
         front_end = self.network.front_end
-        count, parts, _ = batch["stems"].shape
-        spectra = front_end.spectrum(batch["stems"].flatten(0, 1))
-        drawn = front_end.filtered(spectra.abs()).unflatten(0, (count, parts))
-        spectra = spectra.unflatten(0, (count, parts))
+        count, parts, length = batch["stems"].shape
+        spectra = front_end.spectrum(batch["stems"].reshape(count * parts, length))
+        spectra = spectra.reshape(count, parts, *spectra.shape[1:])
+        drawn = front_end.filtered(spectra.abs())
         sums = [
             torch.stack([spectra[place, i] for i, place in enumerate(row)]).sum(dim=0)
             for row in places

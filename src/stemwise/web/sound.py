@@ -2,6 +2,7 @@
 
 What a browser cannot play is written once as FLAC into a folder of the server's own, which holds a
 bounded number of bytes and is removed when the server stops. So it has byte ranges like any file.
+A file that lies on object storage is copied there in the same way.
 """
 
 import shutil
@@ -11,12 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stemwise.errors import AudioError
+from stemwise.library.places import Place, fetch
 from stemwise.library.playback import content_type, rate_of, stretch, wav_bytes, write_flac
 from stemwise.library.separation import separated
 from stemwise.library.tables import Piece
@@ -30,6 +33,7 @@ __all__ = ["Sound", "Wav"]
 
 _MOST_BYTES = 2 * 2**30
 _MOST_OUTLINES = 512
+_LONGEST_SUFFIX = 16
 _DECIMALS = 4
 _HEAD_BYTES = 44
 
@@ -49,7 +53,7 @@ class Sound:
     def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
         self._most_bytes = most_bytes
         self._folder: Path | None = None
-        self._made: OrderedDict[str, Path] = OrderedDict()  # by content, the oldest use first
+        self._made: OrderedDict[str, Path] = OrderedDict()  # by name, the oldest use first
         self._lock = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
         self._outlines: OrderedDict[tuple[str, int], Waveform] = OrderedDict()
@@ -61,9 +65,14 @@ class Sound:
             kind = content_type(path)
             if kind is not None:
                 return path, kind
-            return self._flac(piece, path), "audio/flac"
+            made = self._kept(f"{piece.content}-made.flac", lambda target: write_flac(path, target))
+            return made, "audio/flac"
         except AudioError as error:
             raise _unreadable(piece) from error
+
+    def original(self, holding: Holding, identifier: str) -> Path:
+        """Return the file of a track as it is."""
+        return self._place(holding, identifier)[1]
 
     def wav(
         self,
@@ -134,11 +143,15 @@ class Sound:
             self._made.clear()
 
     def _place(self, holding: Holding, identifier: str) -> tuple[Piece, Path]:
-        """Return a track and a file of it that is there."""
+        """Return a track and a file of it that is there, or a copy of one that is elsewhere."""
         piece = holding.pieces[holding.number(identifier)]
         copies = holding.searchable().vectors().copies[piece.content]
         for copy in copies:
-            if copy.path.is_file():
+            if isinstance(copy.path, Place):
+                name = f"{piece.content}{copy.path.suffix[:_LONGEST_SUFFIX]}"
+                with suppress(OSError):  # it has gone
+                    return piece, self._kept(name, partial(fetch, copy.path))
+            elif copy.path.is_file():
                 return piece, copy.path
         raise HttpError(
             "not_found",
@@ -146,31 +159,31 @@ class Sound:
             "mount its drive, or index its folder again",
         )
 
-    def _flac(self, piece: Piece, path: Path) -> Path:
-        """Return the FLAC file that stands in for `path`; made by one thread, others wait."""
+    def _kept(self, name: str, make: Callable[[Path], None]) -> Path:
+        """Return the file `name` of the server's folder; one thread makes it, others wait."""
         with self._lock:
-            making = self._making.setdefault(piece.content, threading.Lock())
+            making = self._making.setdefault(name, threading.Lock())
         with making:
             with self._lock:
                 if self._folder is None:
                     self._folder = Path(tempfile.mkdtemp(prefix="stemwise-sound-"))
-                target = self._folder / f"{piece.content}.flac"
-                known = piece.content in self._made
+                target = self._folder / name
+                known = name in self._made
                 if known:
-                    self._made.move_to_end(piece.content)
+                    self._made.move_to_end(name)
             if not known:
-                write_flac(path, target)
+                make(target)
                 with self._lock:
-                    self._made[piece.content] = target
+                    self._made[name] = target
                     self._shrink()
         return target
 
     def _shrink(self) -> None:
         """Remove the files used longest ago until few enough bytes are left, but keep the last."""
-        sizes = {content: path.stat().st_size for content, path in self._made.items()}
+        sizes = {name: path.stat().st_size for name, path in self._made.items()}
         while len(self._made) > 1 and sum(sizes.values()) > self._most_bytes:
-            content, path = self._made.popitem(last=False)
-            del sizes[content]
+            name, path = self._made.popitem(last=False)
+            del sizes[name]
             with suppress(OSError):
                 path.unlink()
 

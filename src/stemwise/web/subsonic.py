@@ -244,11 +244,9 @@ async def _download(call: Call, services: Services) -> Response:
 async def _file(call: Call, services: Services, *, attached: bool) -> Response:
     """Return the file of a song as it is."""
     holding = await services.holding()
-    number = _number(holding, call.need("id"))
-    song = _song_of(holding, number)
-    path = await services.look_up(lambda: _place(holding, number))
-    if path is None:
-        raise SubsonicError(70, f"the file of {song['title']!r} is not where it was")
+    identifier = call.need("id")
+    song = _song_of(holding, _number(holding, identifier))
+    path = await services.decode(lambda: services.sound.original(holding, identifier))
     name = _file_name(song["path"].rpartition("/")[2]) if attached else None
     return FileResponse(path, media_type=song["contentType"], filename=name)
 
@@ -337,7 +335,7 @@ def _number(holding: Holding, identifier: str) -> int:
 
 
 def _place(holding: Holding, number: int) -> Path | None:
-    """Return a file of piece `number` that is there."""
+    """Return a file of piece `number` that is there, on this machine."""
     vectors = holding.searchable().vectors()
     copies = vectors.copies[vectors.pieces[number].content]
     return next((copy.path for copy in copies if copy.path.is_file()), None)

@@ -1,0 +1,187 @@
+"""Segments through a model: each by itself, or those of several files together.
+
+Conventions: waves (N,) or (B, N) of one segment; embeddings (5, 128) with blocks of length 1,
+presences (5,) in 0..1.
+
+A **silent segment**, one whose samples span less than 1e-4 from lowest to highest (digital silence,
+a constant), gets presence 0 for every part and an embedding of zeros, whatever the model says.
+
+On a CPU a segment goes through the model by itself, so that no neighbour changes a bit of it
+(docs/decisions/0002-one-segment-one-thread.md). That would leave a GPU idle: there, segments that
+threads ask for while the device works go through it together next, so that nothing ever waits for a
+batch to fill. Their neighbours change the last bits.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from queue import Empty, Queue
+from threading import Thread
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stemwise.audio import RANGE_THRESHOLD
+from stemwise.errors import ModelError
+from stemwise.models.checkpoint import Model
+from stemwise.parts import BLOCK_DIMENSIONS, PARTS
+
+__all__ = ["MOST_AT_ONCE", "Described", "Describer", "batch_that_fits", "describe_segment",
+           "describe_segments", "describer"]  # fmt: skip
+
+UNIT_TOLERANCE = 1e-3
+MOST_AT_ONCE = 256
+_SHARE_OF_MEMORY = 0.5  # the rest is for weights, and for what other processes take unasked
+
+Floats = NDArray[np.float32]
+Described = tuple[Floats, Floats]
+
+
+class Describer(Protocol):
+    """What takes segments, from many threads at once."""
+
+    model: Model
+
+    def ask(self, wave: Floats) -> "Future[Described]":
+        """Return what will be embedding (5, 128) and presence (5,) of one segment (N,)."""
+
+
+@contextmanager
+def describer(model: Model, most: int = 1) -> Iterator[Describer]:
+    """Hold a describer that sends up to `most` segments through `model` at once."""
+    if most == 1:
+        yield _Alone(model)
+        return
+    together = _Together(model, most)
+    try:
+        yield together
+    finally:
+        together.close()
+
+
+def batch_that_fits(model: Model, share: float = 1.0) -> int:
+    """Return how many segments may go through `model` at once: 1 on a CPU.
+
+    On a GPU it is as many as fit into half of its memory, if `share` of that is ours, 256 at most;
+    two segments are sent through the model to see what they take.
+    """
+    device = next(model.parameters()).device
+    if device.type != "cuda":
+        return 1
+    size = round(model.segment_seconds * model.sample_rate_hz)
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    with torch.inference_mode():
+        model.describe(torch.zeros(2, size, device=device))
+    each = (torch.cuda.max_memory_allocated(device) - before) / 2
+    ours = _SHARE_OF_MEMORY * share * torch.cuda.get_device_properties(device).total_memory
+    return int(min(max(ours // max(each, 1), 1), MOST_AT_ONCE))
+
+
+def describe_segment(wave: Floats, model: Model) -> Described:
+    """Return embedding (5, 128) and presence (5,) of one segment (N,); zeros for silence.
+
+    Raises:
+        ModelError: the model reads stems, or its blocks are not of length 1.
+    """
+    embeddings, presences = describe_segments(wave[None], model)
+    return embeddings[0], presences[0]
+
+
+@torch.inference_mode()
+def describe_segments(waves: Floats, model: Model) -> Described:
+    """Return embeddings (B, 5, 128) and presences (B, 5) of segments (B, N); zeros for silence.
+
+    Raises:
+        ModelError: the model reads stems, or its blocks are not of length 1.
+    """
+    embeddings = np.zeros((len(waves), len(PARTS), BLOCK_DIMENSIONS), np.float32)
+    presences = np.zeros((len(waves), len(PARTS)), np.float32)
+    sounding = ~(np.ptp(waves, axis=-1) < RANGE_THRESHOLD)  # so is what holds a sample that is none
+    if not sounding.any():
+        return embeddings, presences
+    if model.takes_stems:
+        raise ModelError(
+            f"model {model.name} reads stems, and music files are mixtures: choose another method"
+        )
+    device = next(model.parameters()).device
+    embedding, presence = model.describe(torch.tensor(waves[sounding], device=device))
+    vectors: Floats = embedding.cpu().numpy()
+    lengths = np.linalg.norm(vectors, axis=-1)
+    if np.any(np.abs(lengths - 1) > UNIT_TOLERANCE):  # not so if a length is no number
+        span = f"{lengths.min():.3g} to {lengths.max():.3g}"
+        raise ModelError(
+            f"model {model.name} gives blocks of length {span}; search needs length 1: "
+            "choose a model with unit_blocks"
+        )
+    embeddings[sounding], presences[sounding] = vectors, presence.cpu().numpy()
+    return embeddings, presences
+
+
+class _Alone:
+    """Describes each segment by itself, in the thread that asks."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def ask(self, wave: Floats) -> "Future[Described]":
+        """Return embedding and presence, at once."""
+        future: Future[Described] = Future()
+        future.set_result(describe_segment(wave, self.model))
+        return future
+
+
+class _Together:
+    """Describes, in a thread of its own, what has been asked since it last looked."""
+
+    def __init__(self, model: Model, most: int) -> None:
+        self.model = model
+        self._most = most
+        self._asked: Queue[tuple[Floats, Future[Described]] | None] = Queue(2 * most)
+        self._thread = Thread(target=self._work, name="describe", daemon=True)
+        self._thread.start()
+
+    def ask(self, wave: Floats) -> "Future[Described]":
+        """Return what will be embedding and presence; waits if many others have asked."""
+        future: Future[Described] = Future()
+        self._asked.put((wave, future))
+        return future
+
+    def close(self) -> None:
+        """End the thread, once it has answered; nobody may ask any more."""
+        self._asked.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        more = True
+        while more:
+            batch = [self._asked.get()]
+            while batch[-1] is not None and len(batch) < self._most:
+                try:
+                    batch.append(self._asked.get_nowait())
+                except Empty:
+                    break
+            more = batch[-1] is not None
+            self._answer([asked for asked in batch if asked is not None])
+
+    def _answer(self, batch: "list[tuple[Floats, Future[Described]]]") -> None:
+        """Describe a batch; in halves if it fails, so that it fits, or one odd segment fails."""
+        if not batch:
+            return
+        try:
+            found = describe_segments(np.stack([wave for wave, _ in batch]), self.model)
+        except Exception as error:  # whoever asked for it raises it
+            if isinstance(error, ModelError) or len(batch) == 1:
+                for _, future in batch:
+                    future.set_exception(error)
+                return
+            half = len(batch) // 2
+            if isinstance(error, torch.OutOfMemoryError):
+                self._most = half
+            self._answer(batch[:half])
+            self._answer(batch[half:])
+            return
+        for (_, future), embedding, presence in zip(batch, *found, strict=True):
+            future.set_result((embedding, presence))
