@@ -22,20 +22,22 @@ from stemwise.evaluation import BASELINES
 from stemwise.recipe import load_recipe
 
 HERE = Path(__file__).parent
-RECIPES = HERE.parents[1] / "recipes" / "compact"
+RECIPES = HERE.parents[1] / "recipes"
 RESULTS = HERE / "results"
 SONGS = {"--train": 460, "--valid": 60, "--test": 136, "--seconds": 80}
 RATE_HZ = 22050
 GRID = (  # recipe, seeds: in an order in which early ones are worth having without the rest
-    ("clean", (0,)),
-    ("cascade_ft", (0, 1, 2)),
-    ("cascade", (0,)),
-    ("direct_da", (0,)),
-    ("direct_reconst", (0, 1, 2)),
-    ("contrast", (0,)),
-    ("cascade_ft_normal", (0,)),
-    ("cascade_normal", (0,)),
-    ("direct", (0,)),
+    ("compact/clean", (0,)),
+    ("compact/cascade_ft", (0, 1, 2)),
+    ("compact/cascade", (0,)),
+    ("compact/direct_da", (0,)),
+    ("compact/direct_reconst", (0, 1, 2)),
+    ("compact/contrast", (0,)),
+    ("compact/direct_mask", (0,)),
+    ("stemwise", (0,)),
+    ("compact/cascade_ft_normal", (0,)),
+    ("compact/cascade_normal", (0,)),
+    ("compact/direct", (0,)),
 )
 
 

@@ -55,7 +55,8 @@ def index(
     catalogue: CataloguePath = None,
     jobs: Jobs = None,
     model: Annotated[
-        str | None, typer.Option(help="Name or file; default: the catalogue's own, or compact.")
+        str | None,
+        typer.Option(help="Name or file; default: the catalogue's own, or the best shipped."),
     ] = None,
     retry: Annotated[bool, typer.Option(help="Try files again that failed before.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Open so many files at most.")] = None,
@@ -87,7 +88,7 @@ def index(
     """Bring the catalogue up to date with music folders; stop it at any time."""
     from stemwise.library.catalogue import Catalogue
     from stemwise.library.search import prepare
-    from stemwise.models.checkpoint import load_model
+    from stemwise.models.checkpoint import DEFAULT_MODEL, load_model
 
     named = [*(paths or []), *(lists or [])]
     _check_choices(named, rebuild, watch, limit, prune or prune_empty, exclude, by_content)
@@ -100,7 +101,7 @@ def index(
         again = store.metadata.rebuild
         _rebuild(store, model or (again.model if again else None), jobs, retry, limit, as_json)
         return
-    loaded = load_model(model or store.model_source or "compact")
+    loaded = load_model(model or store.model_source or DEFAULT_MODEL)
     with stopping_well(), console.progress("files") as progress:
         summary = store.index(
             paths or [], loaded, jobs, progress, retry=retry, limit=limit, prune=prune,
@@ -122,7 +123,10 @@ def embed(
         list[Path] | None, typer.Argument(metavar="FILE|DIR...", help="Files or folders.")
     ] = None,
     jobs: Jobs = None,
-    model: Annotated[str, typer.Option(help="A shipped model's name, or its file.")] = "compact",
+    model: Annotated[
+        str | None,
+        typer.Option(help="A shipped model's name, or a file; default: the best shipped."),
+    ] = None,
     engine: EngineName = None,
     address: Address = None,
     actors: Actors = None,
@@ -132,7 +136,7 @@ def embed(
 ) -> None:
     """Write the vectors of music files, segment by segment, to a NumPy archive."""
     from stemwise.library.archive import embed_to_archive
-    from stemwise.models.checkpoint import load_model
+    from stemwise.models.checkpoint import DEFAULT_MODEL, load_model
 
     machines = cluster(engine, address, actors, gpus, memory, lists)
     if not (paths or lists):
@@ -140,7 +144,7 @@ def embed(
     stopping = stopping_well() if machines is not None else nullcontext()
     with stopping, console.progress("files") as progress:
         failures = embed_to_archive(
-            paths or [], load_model(model), output, jobs, progress, machines
+            paths or [], load_model(model or DEFAULT_MODEL), output, jobs, progress, machines
         )
     for failure in failures:
         console.remark(failure.reason)

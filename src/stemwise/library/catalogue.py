@@ -38,7 +38,7 @@ from stemwise.library.store import Store, one_writer, remove_other_tables
 from stemwise.library.tables import Failure, Piece
 from stemwise.library.vectors import Vectors, load_vectors
 from stemwise.library.verification import Finding, check, mend
-from stemwise.models.checkpoint import Model, load_model
+from stemwise.models.checkpoint import DEFAULT_MODEL, Model, load_model
 
 __all__ = ["Catalogue"]
 
@@ -153,7 +153,7 @@ class Catalogue:
             self._complain_of_missing(sorted(set(tops) - set(map(str, there))))
         listing = engine.find(there if prune_empty else named, exclude, by_content=by_content)
         if model is None:
-            model = load_model(self.model_source or "compact")
+            model = load_model(self.model_source or DEFAULT_MODEL)
         options = IndexOptions(jobs, retry, limit, prune, prune_empty, engine)
         with one_writer(self.directory):
             store = self._claim(model)

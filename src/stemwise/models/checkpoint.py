@@ -26,6 +26,7 @@ from stemwise.models.direct_mask import DirectMask, DirectMaskShape
 from stemwise.parts import PARTS
 
 __all__ = [
+    "DEFAULT_MODEL",
     "METHODS",
     "Model",
     "Network",
@@ -46,6 +47,9 @@ METHODS: dict[str, tuple[type[Network], type[Shape]]] = {
     "direct-reconst": (DirectReconst, DirectShape),
     "direct-mask": (DirectMask, DirectMaskShape),
 }
+DEFAULT_MODEL = "compact"
+"""The shipped model that is taken where none is named."""
+
 SEGMENTING = "whole-1"  # of audio.cut: change it whenever the same file would be cut otherwise
 
 
@@ -175,7 +179,7 @@ def _model_of_run(run: Path) -> Path:
     return path
 
 
-def load_model(name_or_path: str | Path = "compact", device: str = "cpu") -> Model:
+def load_model(name_or_path: str | Path = DEFAULT_MODEL, device: str = "cpu") -> Model:
     """Return a shipped model by name, the one in a safetensors file, or that of a finished run.
 
     Raises:

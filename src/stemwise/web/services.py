@@ -15,6 +15,7 @@ from stemwise import __version__
 from stemwise.errors import ModelError
 from stemwise.library.catalogue import Catalogue
 from stemwise.library.embed import FileEmbedding
+from stemwise.models.checkpoint import DEFAULT_MODEL
 from stemwise.web.current import Current, Holding
 from stemwise.web.failures import HttpError
 from stemwise.web.jobs import Jobs
@@ -31,7 +32,6 @@ __all__ = ["Here", "Services"]
 T = TypeVar("T")
 _DECODERS = 2
 _READERS = 4
-_NEW_MODEL = "compact"  # of a catalogue that is still empty
 
 
 class Services:
@@ -112,7 +112,7 @@ class Services:
         snapshot = self.current.get().snapshot
         if snapshot is not None:
             return snapshot.metadata.model, snapshot.metadata.segment_seconds
-        return _NEW_MODEL, self.models.told(_NEW_MODEL).segment_seconds
+        return DEFAULT_MODEL, self.models.told(DEFAULT_MODEL).segment_seconds
 
     def upload(self, identifier: str) -> FileEmbedding:
         """Return what an upload was described as; a failure if it is not known."""
