@@ -80,7 +80,9 @@ def test_killed_again_and_again_an_index_finishes_without_doing_anything_twice(
     chance = random.Random(SEED)
     content_of = contents_and_names(songs)
     done = set()
-    for _ in range(6):
+    for attempt in range(30):
+        if attempt >= 6 and done:  # on a busy machine some die before their first commit
+            break
         before = len(embedded(log))
         process = start(index_slowly, place, songs, tiny_model_path, log, 0.05)
         kill_somewhere(process, log, chance)

@@ -115,6 +115,7 @@ def test_the_program_watches_until_it_is_told_to_stop(tmp_path, music, tiny_mode
             [PROGRAM, "index", music, "--watch", "--catalogue", tmp_path / name,
              "--model", tiny_model_path],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as in a terminal
         )
         for name in numbers
     }  # fmt: skip
