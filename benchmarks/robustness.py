@@ -5,12 +5,11 @@
 The 24 pieces of demo/music that are no remixes are altered and described again. *Cosine*: of each
 ten-second segment and part with the segment of the original that starts nearest, where the part
 sounds in both (presence 0.5); the mean, and the worst of all. *First*: how often the original is
-nearest to the altered recording among a crowd, of those in which the part sounds, by the mean over
-aligned segments and parts
-that duplicates are known by, and by each part alone. The crowd is the other 23 pieces and, with a
-corpus, stretches of 40 seconds of its songs, as many as asked for, of whatever split. *Distance*:
-that by which duplicates are known, the largest from altered to original; *next*: the smallest to
-anything else.
+nearest to the altered recording among a crowd, of those in which the part sounds, by each part
+alone and by all. *Distance*: that by which duplicates are known, the mean over aligned segments and
+parts that sound; the largest from altered to original; *next*: the smallest to anything else. The
+crowd is the other 23 pieces and, with a corpus, stretches of 40 seconds of its songs, as many as
+asked for, but of none of the test split, which has the demo's songs.
 
 Needs PyAV, SoX's resampler and, for the equaliser, pedalboard (pip install 'stemwise[render]').
 """
@@ -84,7 +83,9 @@ def crowd_of(corpus, count, model):
     rate_hz = bank.sample_rate_hz
     size = round(CROWD_SECONDS * rate_hz)
     made = 0
-    for number in range(len(bank.pieces)):
+    for number, piece in enumerate(bank.pieces):
+        if piece.split == "test":
+            continue
         wave = sum(bank.stem(number, part) for part in range(len(PARTS)))
         for first in range(0, len(wave) - size + 1, size):
             if made == count:

@@ -47,7 +47,7 @@ METHODS: dict[str, tuple[type[Network], type[Shape]]] = {
     "direct-reconst": (DirectReconst, DirectShape),
     "direct-mask": (DirectMask, DirectMaskShape),
 }
-DEFAULT_MODEL = "compact"
+DEFAULT_MODEL = "stemwise"
 """The shipped model that is taken where none is named."""
 
 SEGMENTING = "whole-1"  # of audio.cut: change it whenever the same file would be cut otherwise

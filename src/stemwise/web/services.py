@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 import torch
 from fastapi import Depends, Request
+from threadpoolctl import threadpool_limits
 
 from stemwise import __version__
 from stemwise.errors import ModelError
@@ -55,6 +56,7 @@ class Services:
     async def start(self) -> None:
         """Begin to read the catalogue; requests that need it wait for that."""
         torch.set_num_threads(1)
+        threadpool_limits(1, user_api="blas")  # searches run side by side: more would but wait
         self.current.start()
         if self.settings.prepare_uploads:
             self._warming = asyncio.create_task(self._warm_up())
