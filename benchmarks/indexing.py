@@ -1,6 +1,6 @@
 """How fast music becomes a catalogue, beside decoding alone and beside other analysers; one run.
 
-    python benchmarks/indexing.py [--jobs N] [--files N] [--seconds S] [--rounds N] [FILE ...]
+    python benchmarks/indexing.py [--model NAME] [--jobs N] [--files N] [--seconds S] [FILE ...]
 
 Without files, pieces of the demo collection are joined to songs of S seconds and written as mp3.
 Rates are in hours of music a minute. The *floor* is decoding and resampling alone, one file at a
@@ -23,7 +23,7 @@ import soundfile
 
 from stemwise.audio import load, stream
 from stemwise.library.catalogue import Catalogue
-from stemwise.models.checkpoint import load_model
+from stemwise.models.checkpoint import DEFAULT_MODEL, load_model
 
 DEMO = Path(__file__).parents[1] / "demo" / "music"
 RATE_HZ = 44100
@@ -96,12 +96,13 @@ def contenders(paths, model, jobs, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--count", "--files", dest="count", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=200.0)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    model = load_model("compact")
+    model = load_model(given.model)
     with tempfile.TemporaryDirectory() as folder:
         paths = given.files or made(Path(folder), given.count, given.seconds)
         hours = sum(decode(path, RATE_HZ) for path in paths) / RATE_HZ / 3600
