@@ -110,15 +110,16 @@ def test_a_folder_that_has_gone_ends_it_and_loses_nothing(catalogue, music, tiny
 
 def test_the_program_watches_until_it_is_told_to_stop(tmp_path, music, tiny_model_path):
     numbers = {"interrupted": signal.SIGINT, "terminated": signal.SIGTERM}
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # even if we ignore it
     processes = {
         name: subprocess.Popen(
             [PROGRAM, "index", music, "--watch", "--catalogue", tmp_path / name,
              "--model", tiny_model_path],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as in a terminal
         )
         for name in numbers
     }  # fmt: skip
+    signal.signal(signal.SIGINT, before)
     for process in processes.values():
         assert process.stdout.readline().startswith("4 files: 4 added")
         until(lambda process=process: "watching" in process.stderr.readline())
