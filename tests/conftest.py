@@ -1,6 +1,5 @@
 import hypothesis
 import pytest
-import torch
 
 from made_music import write_tiny_model
 from made_storage import emulated_s3
@@ -8,7 +7,6 @@ from stemwise.models.checkpoint import load_model
 
 hypothesis.settings.register_profile("stemwise", deadline=None)  # machines are noisy
 hypothesis.settings.load_profile("stemwise")
-torch.set_num_threads(1)  # small networks: threads would but wait for each other
 
 
 @pytest.fixture(scope="session")

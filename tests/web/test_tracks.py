@@ -65,7 +65,7 @@ def test_unknown_tracks_are_told(client, failure):
 
 def test_models_are_listed(client, stored):
     models = {model["name"]: model for model in client.get("/models").json()}
-    assert set(models) == {"compact", "tiny"}
+    assert set(models) == {"compact", "stemwise", "tiny"}
     assert models["tiny"]["live"] is True
     assert models["compact"]["live"] is False
     assert models["tiny"]["fingerprint"] == stored.metadata.fingerprint
