@@ -48,11 +48,13 @@ def small_recipe(path, *words, **sizes):
     return load_recipe(path, [*small_overrides(path, **sizes), *words])
 
 
-def learn_by_heart(stage, batch, steps):
+def learn_by_heart(stage, batch, steps, optimiser=None):
     """Take `steps` on one batch; return the losses by name, before the first and the last."""
-    optimiser = torch.optim.Adam(stage.parameters(), 3e-3)
+    optimiser = optimiser or torch.optim.Adam(stage.parameters(), 3e-3)
+    stage.train()
     history = []
-    for _ in range(steps):
+    for step in range(steps):
+        torch.manual_seed(step)
         terms = stage.losses(batch)
         total = sum(stage.weights[name] * value for name, value in terms.items())
         optimiser.zero_grad()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from made_corpus import RATE_HZ, write_corpus
-from made_recipes import COMPACT, RECIPES, small_recipe
+from made_recipes import COMPACT, RECIPES, learn_by_heart, small_recipe
 from oracles import direct_loss_of_batch
 from stemwise.corpora.bank import bank_of
 from stemwise.models.direct import condition_1d
@@ -50,18 +50,7 @@ def one_batch(source, settings, part=None, alone=False):
 def learn(stage, batch, steps, rate=3e-3):
     """Take `steps` steps of Adam on one batch; return the first and the last losses."""
     stage.learning_rate = rate
-    optimiser = stage.configure_optimizers()
-    stage.train()
-    history = []
-    for step in range(steps):
-        torch.manual_seed(step)
-        terms = stage.losses(batch)
-        total = sum(stage.weights[name] * value for name, value in terms.items())
-        optimiser.zero_grad()
-        total.backward()
-        optimiser.step()
-        history.append({name: value.item() for name, value in terms.items()})
-    return history[0], history[-1]
+    return learn_by_heart(stage, batch, steps, stage.configure_optimizers())
 
 
 @pytest.mark.parametrize(
