@@ -13,7 +13,7 @@ import hashlib
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors
 import torch
@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 
 from stemwise.errors import ModelError
 from stemwise.models.cascade import Cascade, CascadeShape, Clean, CleanShape
+from stemwise.models.compiled import Compiled, Readable
 from stemwise.models.direct import Direct, DirectReconst, DirectShape
 from stemwise.models.direct_mask import DirectMask, DirectMaskShape
 from stemwise.parts import PARTS
@@ -77,6 +78,25 @@ class Model(torch.nn.Module):
         self.sample_rate_hz = network.shape.sample_rate_hz
         self.segment_seconds = network.shape.segment_seconds
         self.fingerprint = _fingerprint(network)
+        self._compiled: Compiled | None = None
+
+    def use_openvino(self) -> "Model":
+        """Let OpenVINO describe whole segments from now on; needs `stemwise[openvino]` and a CPU.
+
+        Raises:
+            ModelError: it is not installed, or not for this method or device.
+        """
+        method = method_of(self.network)
+        if not method.startswith("direct"):
+            raise ModelError(
+                f"the runtime openvino is for direct models, and {self.name} is a {method} model: "
+                "leave out --runtime"
+            )
+        if next(self.parameters()).device.type != "cpu":
+            raise ModelError("the runtime openvino is for the processor: leave out --runtime")
+        size = round(self.segment_seconds * self.sample_rate_hz)
+        self._compiled = Compiled(cast(Readable, self.network), size)
+        return self
 
     def train(self, mode: bool = True) -> "Model":
         """Refuse training mode: a checkpoint's vectors must not move."""
@@ -89,6 +109,9 @@ class Model(torch.nn.Module):
 
         A mixture is (B, N); a model that takes stems wants (B, 5, N) in its place.
         """
+        fast = self._compiled
+        if fast is not None and mixture.shape == (1, fast.size):
+            return fast.describe(mixture)
         return self.network.describe(mixture)
 
     def embed(self, mixture: torch.Tensor) -> torch.Tensor:

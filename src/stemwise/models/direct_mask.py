@@ -114,7 +114,14 @@ class DirectMask(nn.Module):
 
     def forward(self, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the embedding (B, 5, 128) and the presence logits (B, 5) of `mixture` (B, N)."""
-        mel = self.front_end.bands(mixture)
+        return self.read(self.see(mixture))
+
+    def see(self, mixture: torch.Tensor) -> torch.Tensor:
+        """Return the mel magnitudes (B, F, T) of `mixture` (B, N)."""
+        return self.front_end.bands(mixture)
+
+    def read(self, mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the embedding (B, 5, 128) and the presence logits (B, 5) of mel magnitudes."""
         masks = self.masks(mel)
         return self.blocks(masks, mel), self.presence(masks, mel)
 
