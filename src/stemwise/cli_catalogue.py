@@ -46,7 +46,7 @@ CataloguePath = Annotated[
 Jobs = Annotated[int | None, typer.Option(min=1, help="Files at a time; default: the CPU cores.")]
 RuntimeName = Annotated[
     Runtime,
-    typer.Option("--runtime", help="What computes vectors: openvino is faster; see docs."),
+    typer.Option("--runtime", help="What computes vectors; openvino takes less time."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 
