@@ -25,6 +25,7 @@ from stemwise.library.snapshot import Snapshot
 from stemwise.library.tables import ID_DIGITS, Piece
 from stemwise.parts import PARTS
 from stemwise.web.failures import HttpError
+from stemwise.web.recent import Recent
 
 __all__ = ["Current", "Holding"]
 
@@ -55,6 +56,11 @@ class Holding:
     def numbers(self) -> dict[str, int]:
         """The number of each piece by its id."""
         return {piece.content[:ID_DIGITS]: k for k, piece in enumerate(self.pieces)}
+
+    @cached_property
+    def recent(self) -> Recent:
+        """The last answers to searches in it."""
+        return Recent()
 
     @cached_property
     def shares(self) -> NDArray[np.float64]:
@@ -90,7 +96,7 @@ class Holding:
         """Make ready all that requests will ask for."""
         if self.snapshot is not None:
             self.snapshot.prepare()
-        _ = self.shares, self.numbers, self.lookup.find("a")
+        _ = self.shares, self.numbers, self.recent, self.lookup.find("a")
 
 
 class Current:
