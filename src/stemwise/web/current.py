@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stemwise.errors import StemwiseError
+from stemwise.library.albums import Albums
 from stemwise.library.catalogue import Catalogue
 from stemwise.library.lookup import Lookup
 from stemwise.library.metadata import read_metadata
@@ -51,6 +52,11 @@ class Holding:
     def lookup(self) -> Lookup:
         """For the search box."""
         return Lookup(self.pieces)
+
+    @cached_property
+    def albums(self) -> Albums:
+        """For browsing."""
+        return Albums(self.pieces)
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -96,7 +102,7 @@ class Holding:
         """Make ready all that requests will ask for."""
         if self.snapshot is not None:
             self.snapshot.prepare()
-        _ = self.shares, self.numbers, self.recent, self.lookup.find("a")
+        _ = self.shares, self.numbers, self.recent, self.albums, self.lookup.find("a")
 
 
 class Current:
