@@ -207,6 +207,22 @@ def test_forms_are_taken_like_addresses(server, ids):
     assert server.get("ping", headers={"Host": "evil.example"}).status_code == 403
 
 
+def test_pages_of_other_origins_may_ask_but_bring_nothing_along(server):
+    page = {"Origin": "https://player.example", "Cookie": "stemwise_session=x"}
+    for shown in (token(), token(password="wrong")):  # a refusal must be readable, too
+        answer = server.get("ping", params=LOGIN | shown, headers=page)
+        assert answer.headers["access-control-allow-origin"] == "*"
+        told = {name for name in answer.headers if name.startswith("access-control-")}
+        assert told == {"access-control-allow-origin"}
+    asked = page | {"Access-Control-Request-Method": "GET",
+                    "Access-Control-Request-Headers": "authorization"}  # fmt: skip
+    answer = server.options("ping", headers=asked)
+    assert answer.status_code == 405
+    assert "access-control-allow-headers" not in answer.headers
+    outside = server.get("http://127.0.0.1/api/v1/health", headers=page)
+    assert "access-control-allow-origin" not in outside.headers
+
+
 def test_shapes(server, refusal):
     everything = LOGIN | token()
     answer = server.get("ping", params=everything | {"f": "jsonp", "callback": "show.it"})

@@ -308,17 +308,19 @@ def _album_told(album: Album) -> Content:
 
 
 def _as_folder(album: Album) -> Content:
-    """Return an album as a Child that holds others."""
+    """Return an album as a Child that holds others; some players read name and songCount, too."""
     return {
         "id": album.id,
         "parent": album.artist_id,
         "isDir": True,
         "title": album.name,
+        "name": album.name,
         "album": album.name,
         "artist": album.artist,
         "coverArt": album.id,
         "created": moment(album.newest_ns),
         "duration": round(album.duration_seconds),
+        "songCount": len(album.pieces),
         "year": album.year,
         "genre": album.genre or None,
     }
