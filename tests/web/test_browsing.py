@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 
 import mutagen
 import pytest
@@ -10,6 +11,7 @@ pytest.importorskip("fastapi_offline")
 
 from made_music import tone, write_sndfile
 from players import LOGIN, PASSWORD, USER, asking, refused, refusing, serve, token
+from stemwise.library.albums import Albums
 from stemwise.library.catalogue import Catalogue
 from stemwise.web.browsing import BROWSING
 
@@ -286,3 +288,20 @@ def test_an_empty_catalogue_is_an_empty_library(tmp_path):
         assert ask("getAlbumList2", type="random")["albumList2"] == {"album": []}
         assert ask("getRandomSongs")["randomSongs"] == {"song": []}
         assert ask("getGenres")["genres"] == {"genre": []}
+
+
+def test_albums_are_made_out_beside_the_loop_and_once(collection, monkeypatch):
+    made = []
+
+    class Watched(Albums):
+        def __init__(self, pieces):
+            made.append(threading.current_thread().name)
+            super().__init__(pieces)
+
+    monkeypatch.setattr("stemwise.web.current.Albums", Watched)
+    with serve(collection) as server:
+        ask = asking(server)
+        for name in ("getArtists", "getGenres", "getArtists"):
+            ask(name)
+    assert 1 <= len(made) <= 2  # of what was read first, and of what was made ready
+    assert not any("asyncio" in name or name == "MainThread" for name in made)

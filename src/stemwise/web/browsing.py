@@ -85,21 +85,21 @@ def _sorted(artist: Artist) -> str:
 
 
 async def _artist(call: Call, services: Services) -> Content:
-    holding = await services.holding()
+    holding = await services.browsable()
     artist = _known(holding.albums.artists, call.need("id"), "artist")
     albums = [_album_told(holding.albums.albums[one]) for one in artist.albums]
     return {"artist": {**_artist_told(artist), "album": albums}}
 
 
 async def _album(call: Call, services: Services) -> Content:
-    holding = await services.holding()
+    holding = await services.browsable()
     album = _known(holding.albums.albums, call.need("id"), "album")
     return {"album": {**_album_told(album), "song": _songs(holding, album.pieces)}}
 
 
 async def _directory(call: Call, services: Services) -> Content:
     """Tell what an artist or album holds, for players that browse as if by folders."""
-    holding = await services.holding()
+    holding = await services.browsable()
     identifier = call.need("id")
     album = holding.albums.albums.get(identifier)
     if album is not None:
@@ -112,12 +112,12 @@ async def _directory(call: Call, services: Services) -> Content:
 
 
 async def _song(call: Call, services: Services) -> Content:
-    holding = await services.holding()
+    holding = await services.browsable()
     return {"song": song_of(holding, number_of(holding, call.need("id")))}
 
 
 async def _genres(call: Call, services: Services) -> Content:
-    holding = await services.holding()
+    holding = await services.browsable()
 
     def find() -> list[Content]:
         songs = Counter(piece.genre for piece in holding.pieces if piece.genre)
@@ -260,7 +260,7 @@ async def _starred2(call: Call, services: Services) -> Content:
 
 
 async def _scan_status(call: Call, services: Services) -> Content:
-    holding = await services.holding()
+    holding = await services.browsable()
     return {"scanStatus": {"scanning": services.jobs.busy, "count": len(holding.pieces)}}
 
 
@@ -269,7 +269,7 @@ async def _holding(call: Call, services: Services) -> Holding:
     folder = call.get("musicFolderId")
     if folder not in (None, "", _FOLDER):
         raise SubsonicError(70, f"no music folder has the id {str(folder)[:80]!r}")
-    return await services.holding()
+    return await services.browsable()
 
 
 def _known(those: Mapping[str, T], identifier: str, kind: str) -> T:

@@ -182,7 +182,7 @@ async def _sonic_similar_tracks(call: Call, services: Services) -> Mapping[str, 
 
 
 async def _sonic_path(call: Call, services: Services) -> Mapping[str, Any]:
-    holding = await services.holding()
+    holding = await services.browsable()
     first, last = call.need("startSongId"), call.need("endSongId")
     for identifier in (first, last):
         number_of(holding, identifier)
@@ -205,7 +205,7 @@ async def _sonic_path(call: Call, services: Services) -> Mapping[str, Any]:
 async def _stream(call: Call, services: Services) -> Response:
     if call.get("format") == "raw":
         return await _file(call, services, attached=False)
-    holding = await services.holding()
+    holding = await services.browsable()
     identifier = call.need("id")
     number_of(holding, identifier)
     path, kind = await services.decode(lambda: services.sound.file(holding, identifier))
@@ -218,7 +218,7 @@ async def _download(call: Call, services: Services) -> Response:
 
 async def _file(call: Call, services: Services, *, attached: bool) -> Response:
     """Return the file of a song as it is."""
-    holding = await services.holding()
+    holding = await services.browsable()
     identifier = call.need("id")
     song = song_of(holding, number_of(holding, identifier))
     path = await services.decode(lambda: services.sound.original(holding, identifier))
@@ -227,7 +227,7 @@ async def _file(call: Call, services: Services, *, attached: bool) -> Response:
 
 
 async def _cover(call: Call, services: Services) -> Response:
-    holding = await services.holding()
+    holding = await services.browsable()
     identifier = call.need("id")
     album = holding.albums.albums.get(identifier)
     number = number_of(holding, identifier) if album is None else album.pieces[0]
