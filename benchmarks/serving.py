@@ -5,12 +5,14 @@
 The catalogue is made: songs of 25 segments whose vectors are those of benchmarks/search.py, and
 names of artists and titles. Each client has a connection and a process is shared by all of them; a
 request is a search by a whole song, in one of five mixes of parts, with n = 20; nothing is asked
-twice, so that no cache helps. Two ways to ask: **paced**, each client asks once per second, at its
-own moment, and a latency counts from the moment it was due, also if the answer before came late;
-and **closed**, each asks again as soon as it is answered. With --index the same again while the
-server indexes a folder of made music, from when it has embedded the first file on; the table tells
-how many it embedded during each measure. The table has milliseconds as a client sees them; inside
-is the median of what the search itself took, cpu the server's time on the processor per answer.
+twice, so that no cache helps. Ways to ask: **paced**, each client asks once per second, at its
+own moment, and a latency counts from the moment it was due, also if the answer before came late:
+**in step**, all in the same mix at a time, so that every fifth second is one of five-part searches
+alone, or **mixed**, each beginning with another mix; and **closed**, each asks again as soon as it
+is answered. With --index the same again while the server indexes a folder of made music, from when
+it has embedded the first file on; the table tells how many it embedded during each measure. The
+table has milliseconds as a client sees them; inside is the median of what the search itself took,
+cpu the server's time on the processor per answer.
 """
 
 import argparse
@@ -129,8 +131,8 @@ async def ask(client, identifier, mix):
     return response.json()["took_ms"]
 
 
-async def one_client(base, identifiers, pause, until, start, found, inner):
-    """Ask until `until`; append latencies in ms to `found`."""
+async def one_client(base, identifiers, pause, until, start, found, inner, mix):
+    """Ask until `until`, in mix number `mix` first; append latencies in ms to `found`."""
     async with httpx.AsyncClient(base_url=base, timeout=120) as client:
         due = start
         for k, identifier in enumerate(identifiers):
@@ -141,11 +143,11 @@ async def one_client(base, identifiers, pause, until, start, found, inner):
                 began = time.perf_counter()
             if began >= until:
                 return
-            inner.append(await ask(client, identifier, MIXES[k % len(MIXES)]))
+            inner.append(await ask(client, identifier, MIXES[(mix + k) % len(MIXES)]))
             found.append(1000 * (time.perf_counter() - began))
 
 
-async def crowd(base, identifiers, clients, pause, seconds):
+async def crowd(base, identifiers, clients, pause, seconds, mixed=False):
     """Let `clients` ask for `seconds`; return latencies and what searches took inside, in ms."""
     found, inner = [], []
     start = time.perf_counter()
@@ -153,7 +155,7 @@ async def crowd(base, identifiers, clients, pause, seconds):
     await asyncio.gather(
         *(
             one_client(base, identifiers[c * share : (c + 1) * share], pause, start + seconds,
-                       start + (pause or 0) * c / clients, found, inner)
+                       start + (pause or 0) * c / clients, found, inner, c if mixed else 0)
             for c in range(clients)
         )
     )  # fmt: skip
@@ -187,15 +189,16 @@ def files_indexed(base, number):
 
 
 def measure(options, base, pid, identifiers, number=None):
-    """Ask in three ways, and tell; `number` is that of an index under way."""
+    """Ask in four ways, and tell; `number` is that of an index under way."""
     many = options.clients
-    ways = [("alone, closed", 1, 0.0), (f"{many} paced, 1/s each", many, 1.0),
-            (f"{many} closed", many, 0.0)]  # fmt: skip
-    for name, clients, pause in ways:
+    ways = [("alone, closed", 1, 0.0, False), (f"{many} paced, in step", many, 1.0, False),
+            (f"{many} paced, mixed", many, 1.0, True),
+            (f"{many} closed", many, 0.0, False)]  # fmt: skip
+    for name, clients, pause, mixed in ways:
         before = files_indexed(base, number) if number else 0
         used = processor_seconds(pid)
         found, inner, seconds = asyncio.run(
-            crowd(base, identifiers, clients, pause, options.seconds)
+            crowd(base, identifiers, clients, pause, options.seconds, mixed)
         )
         used = processor_seconds(pid) - used
         if number:

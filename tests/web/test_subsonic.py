@@ -4,7 +4,7 @@ import base64
 import hashlib
 import io
 import json
-from xml.etree import ElementTree
+from datetime import datetime
 
 import av
 import mutagen
@@ -13,34 +13,35 @@ import pytest
 
 pytest.importorskip("fastapi_offline")
 
-from fastapi.testclient import TestClient
 from mutagen.flac import Picture
 from mutagen.id3 import APIC, TIT2
 from typer.testing import CliRunner
 
 from made_collection import add_song
 from made_music import tone, write_sndfile
-from stemwise import __version__
+from players import (
+    LOGIN,
+    NAMESPACE,
+    PASSWORD,
+    USER,
+    asking,
+    in_json,
+    in_xml,
+    refused,
+    refusing,
+    serve,
+    token,
+)
 from stemwise.cli import app
 from stemwise.errors import UsageError
 from stemwise.library.catalogue import Catalogue
 from stemwise.library.search import similar
 from stemwise.web import front, subsonic
-from stemwise.web.api import create_app
 from stemwise.web.settings import Settings
 
-USER, PASSWORD = "joé", "sésame & <open>"
 HOSTILE = 'A "quoted" & <b>bold</b> ]]> \x01\x1f title é 音 \U0001f3b5'
 JPEG = b"\xff\xd8\xff\xe0 made up, but begins as a JPEG does"
 FRONT = b"\x89PNG\r\n\x1a\n the front"
-NAMESPACE = "{http://subsonic.org/restapi}"
-
-
-def token(salt="c19b2d", password=PASSWORD):
-    return {"t": hashlib.md5((password + salt).encode()).hexdigest(), "s": salt}
-
-
-LOGIN = {"u": USER, "v": "1.16.1", "c": "tests"}
 
 
 def with_picture(path, *pictures):
@@ -81,36 +82,10 @@ def collection(tmp_path_factory, tiny_model):
     return catalogue
 
 
-def serve(catalogue, **settings):
-    known = {"port": 0, "prepare_uploads": False, "subsonic_user": USER,
-             "subsonic_password": PASSWORD}  # fmt: skip
-    served = create_app(catalogue, Settings(**known | settings))
-    return TestClient(served, base_url="http://127.0.0.1/rest/", raise_server_exceptions=False)
-
-
 @pytest.fixture(scope="module")
 def server(collection):
     with serve(collection) as server:
         yield server
-
-
-def in_json(response):
-    assert response.status_code == 200, response.text
-    assert response.headers["content-type"] == "application/json"
-    whole = json.loads(response.text)["subsonic-response"]
-    assert (whole["version"], whole["type"], whole["openSubsonic"]) == ("1.16.1", "stemwise", True)
-    assert whole["serverVersion"] == __version__
-    return whole
-
-
-def in_xml(response):
-    assert response.status_code == 200, response.text
-    assert response.headers["content-type"].startswith("text/xml")
-    root = ElementTree.fromstring(response.content)
-    assert root.tag == f"{NAMESPACE}subsonic-response"
-    assert (root.get("version"), root.get("type")) == ("1.16.1", "stemwise")
-    assert (root.get("openSubsonic"), root.get("serverVersion")) == ("true", __version__)
-    return root
 
 
 def told(element):
@@ -121,66 +96,12 @@ def told(element):
 
 @pytest.fixture(scope="module")
 def ask(server):
-    """Ask with the right login; return the content of the answer, which is the same in XML."""
-
-    def call(name, **parameters):
-        everything = LOGIN | token() | parameters
-        whole = in_json(server.get(name, params=everything | {"f": "json"}))
-        root = in_xml(server.get(f"{name}.view", params=everything))
-        assert whole["status"] == root.get("status") == "ok", whole
-        same(whole, root)
-        return whole
-
-    return call
-
-
-def same(value, element):
-    """Check that an XML element holds what a JSON object does."""
-    names = {child.tag.removeprefix(NAMESPACE) for child in element} | set(element.attrib)
-    assert names == {key for key, one in value.items() if one != []}
-    for key, one in value.items():
-        children = element.findall(f"{NAMESPACE}{key}")
-        if isinstance(one, list):
-            assert len(children) == len(one)
-            for item, child in zip(one, children, strict=True):
-                same(item, child) if isinstance(item, dict) else literal(item, child.text)
-        elif isinstance(one, dict):
-            same(one, children[0])
-        else:
-            literal(one, element.get(key) if key in element.attrib else children[0].text)
-
-
-def literal(value, text):
-    shown = str(value).lower() if isinstance(value, bool) else str(value)
-    assert text == "".join("\ufffd" if sign in "\x01\x1f" else sign for sign in shown)
-
-
-def refused(response, code):
-    """Check that `response` refuses with `code`, in JSON or XML; return the message."""
-    if response.headers["content-type"] == "application/json":
-        whole = in_json(response)
-        status, error = whole["status"], whole["error"]
-    else:
-        root = in_xml(response)
-        status, found = root.get("status"), root.find(f"{NAMESPACE}error")
-        error = {"code": int(found.get("code")), "message": found.get("message")}
-    assert (status, error["code"]) == ("failed", code), error
-    assert error["message"]
-    assert "\n" not in error["message"]
-    return error["message"]
+    return asking(server)
 
 
 @pytest.fixture(scope="module")
 def refusal(server):
-    """Ask with the right login; return the message of the refusal with a code, alike in XML."""
-
-    def call(code, name, **parameters):
-        everything = LOGIN | token() | parameters
-        message = refused(server.get(name, params=everything | {"f": "json"}), code)
-        refused(server.get(name, params=everything), code)
-        return message
-
-    return call
+    return refusing(server)
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +207,22 @@ def test_forms_are_taken_like_addresses(server, ids):
     assert server.get("ping", headers={"Host": "evil.example"}).status_code == 403
 
 
+def test_pages_of_other_origins_may_ask_but_bring_nothing_along(server):
+    page = {"Origin": "https://player.example", "Cookie": "stemwise_session=x"}
+    for shown in (token(), token(password="wrong")):  # a refusal must be readable, too
+        answer = server.get("ping", params=LOGIN | shown, headers=page)
+        assert answer.headers["access-control-allow-origin"] == "*"
+        told = {name for name in answer.headers if name.startswith("access-control-")}
+        assert told == {"access-control-allow-origin"}
+    asked = page | {"Access-Control-Request-Method": "GET",
+                    "Access-Control-Request-Headers": "authorization"}  # fmt: skip
+    answer = server.options("ping", headers=asked)
+    assert answer.status_code == 405
+    assert "access-control-allow-headers" not in answer.headers
+    outside = server.get("http://127.0.0.1/api/v1/health", headers=page)
+    assert "access-control-allow-origin" not in outside.headers
+
+
 def test_shapes(server, refusal):
     everything = LOGIN | token()
     answer = server.get("ping", params=everything | {"f": "jsonp", "callback": "show.it"})
@@ -301,6 +238,10 @@ def test_shapes(server, refusal):
 
 def test_a_song_is_told_without_its_place(ask, ids, collection):
     song = ask("getSong", id=ids["song 1"])["song"]
+    album, artist = song.pop("albumId"), song.pop("artistId")
+    assert song.pop("parent") == album
+    assert song.pop("artists") == [{"id": artist, "name": "[Unknown Artist]"}]
+    assert datetime.fromisoformat(song.pop("created")).year >= 2026
     assert song == {
         "id": ids["song 1"], "isDir": False, "title": "song 1", "displayArtist": "", "genres": [],
         "coverArt": ids["song 1"], "size": 2 * 40000 + 44, "contentType": "audio/wav",
@@ -329,7 +270,8 @@ def test_search3_pages_and_needs_a_query(ask, refusal, ids):
     for everything in ("", '""'):
         found = ask("search3", query=everything)["searchResult3"]
         assert [song["id"] for song in found["song"]] == list(ids.values())
-        assert found["artist"] == found["album"] == []
+        assert sorted(artist["name"] for artist in found["artist"]) == ["..", "[Unknown Artist]"]
+        assert [album["songCount"] for album in found["album"]] == [6, 1]
     page = ask("search3", query="", songCount=2, songOffset=3)["searchResult3"]["song"]
     assert [song["id"] for song in page] == list(ids.values())[3:5]
     assert ask("search3", query="", songCount=0)["searchResult3"]["song"] == []

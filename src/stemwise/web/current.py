@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stemwise.errors import StemwiseError
+from stemwise.library.albums import Albums
 from stemwise.library.catalogue import Catalogue
 from stemwise.library.lookup import Lookup
 from stemwise.library.metadata import read_metadata
@@ -25,6 +26,7 @@ from stemwise.library.snapshot import Snapshot
 from stemwise.library.tables import ID_DIGITS, Piece
 from stemwise.parts import PARTS
 from stemwise.web.failures import HttpError
+from stemwise.web.recent import Recent
 
 __all__ = ["Current", "Holding"]
 
@@ -52,9 +54,19 @@ class Holding:
         return Lookup(self.pieces)
 
     @cached_property
+    def albums(self) -> Albums:
+        """For browsing."""
+        return Albums(self.pieces)
+
+    @cached_property
     def numbers(self) -> dict[str, int]:
         """The number of each piece by its id."""
         return {piece.content[:ID_DIGITS]: k for k, piece in enumerate(self.pieces)}
+
+    @cached_property
+    def recent(self) -> Recent:
+        """The last answers to searches in it."""
+        return Recent()
 
     @cached_property
     def shares(self) -> NDArray[np.float64]:
@@ -90,7 +102,7 @@ class Holding:
         """Make ready all that requests will ask for."""
         if self.snapshot is not None:
             self.snapshot.prepare()
-        _ = self.shares, self.numbers, self.lookup.find("a")
+        _ = self.shares, self.numbers, self.recent, self.albums, self.lookup.find("a")
 
 
 class Current:

@@ -5,7 +5,8 @@ or JSONP if the call asks for it, always with HTTP status 200; what went wrong s
 
 An answer's content is a dictionary. In XML, single values become attributes, dictionaries elements,
 and lists one element for each item; "similarity" becomes an element of its own, as other servers
-have it. A value of None is left out. Characters that XML cannot hold become U+FFFD.
+have it, and "value" the text of its element. A value of None is left out. Characters that XML
+cannot hold become U+FFFD.
 """
 
 import json
@@ -30,6 +31,7 @@ _FORM = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 100
 _LONGEST_VALUE = 80
 _ELEMENTS = frozenset(("similarity",))
+_TEXT = "value"
 _CALLBACK = re.compile(r"[A-Za-z_$][\w$.]{0,99}", re.ASCII)
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -38,7 +40,7 @@ class SubsonicError(Exception):
     """A call that fails, with a code of the protocol.
 
     0 anything else, 10 a parameter is missing, 20 and 30 another version, 40 wrong user or
-    password, 42 and 43 the way to log in, 70 not found.
+    password, 42 and 43 the way to log in, 50 not allowed, 70 not found.
     """
 
     def __init__(self, code: int, message: str) -> None:
@@ -164,6 +166,8 @@ def _element(name: str, value: Any) -> ElementTree.Element:
             element.extend(_element(key, item) for item in one)
         elif isinstance(one, Mapping) or key in _ELEMENTS:
             element.append(_element(key, one))
+        elif key == _TEXT:
+            element.text = _text(one)
         elif one is not None:
             element.set(key, _text(one))
     return element

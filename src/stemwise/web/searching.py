@@ -69,7 +69,7 @@ def search(
         )
         for query, one in zip(request.queries, result.asked, strict=True)
     ]
-    return SearchAnswer(
+    answer = SearchAnswer(
         asked=asked,
         matches=[_match(holding, match, explain=request.explain) for match in result.matches],
         kind=result.kind,
@@ -78,6 +78,8 @@ def search(
         over_limit=result.over_limit,
         took_ms=round(1000 * (time.perf_counter() - began), 2),
     )
+    holding.recent.keep(request, answer)
+    return answer
 
 
 def find_path(holding: Holding, request: PathRequest) -> PathAnswer:

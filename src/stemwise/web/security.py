@@ -43,6 +43,12 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+# Players that run in a browser come from origins that nobody can list beforehand, and must read
+# the answers to show them. With `*`, a browser sends along no cookie and no stored login, and as
+# Access-Control-Allow-Credentials and -Headers never come, no token of /api either: what a page
+# can read here is what its user typed a password into it for. A refusal has the header too, or
+# such a player could not tell its user that the password was wrong. All this only once a user is
+# named; that pages can then see that a server runs here, and guess at its password, is the price.
 _FOR_PLAYERS = {
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Access-Control-Allow-Origin": "*",

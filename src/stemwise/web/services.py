@@ -87,6 +87,13 @@ class Services:
         known = self.current.known
         return known if known is not None else await self.look_up(self.current.get)
 
+    async def browsable(self) -> Holding:
+        """Return the same with its albums; half a second's work for 10,000 songs, done once."""
+        holding = await self.holding()
+        if "albums" not in vars(holding):
+            await self.look_up(lambda: holding.albums)
+        return holding
+
     async def searchable(self) -> Holding:
         """Return the same to search in; the first searches wait until they will be fast."""
         known = self.current.known_ready

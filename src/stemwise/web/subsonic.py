@@ -1,7 +1,8 @@
 """The interface for music players: the Subsonic protocol with OpenSubsonic's sonic similarity.
 
-What is here lets a player find songs, ask what sounds alike, and play it. Nobody can change
-anything, and there is no browsing by artist or album. docs/subsonic.md tells what each method does.
+What is here lets a player find songs, ask what sounds alike, and play it; `stemwise.web.browsing`
+has artists, albums and lists. Nobody can change anything: `scrobble`, too, is refused, as "ok"
+would say that a play was recorded. docs/subsonic.md tells what each method does.
 
 Who may ask: the gate's token is not wanted here; a player logs in with the user and password that
 the server was started with. Usually it sends t = md5(password + salt) and the salt as s, which are
@@ -27,6 +28,7 @@ from stemwise.library.query import Example, resolve, weight_row
 from stemwise.library.search import Question
 from stemwise.library.snapshot import Snapshot
 from stemwise.parts import parse_weights
+from stemwise.web.browsing import BROWSING
 from stemwise.web.covers import drawn, embedded
 from stemwise.web.current import Holding
 from stemwise.web.envelope import Call, SubsonicError, answer, read_call, refuse
@@ -35,23 +37,17 @@ from stemwise.web.messages import PathRequest, SearchRequest
 from stemwise.web.searching import find_path, search
 from stemwise.web.services import Here, Services
 from stemwise.web.settings import MOST_MATCHES, Settings, is_loopback
+from stemwise.web.songs import Song, file_name, number_of, song_of
 
 __all__ = ["router"]
 
-Song = dict[str, Any]
-
 _MOST_SONGS = 500
-_LONGEST_QUERY = 200
 _DECIMALS = 6
+_CHANGING = frozenset((  # what players try by themselves, or offer a button for
+    "createPlaylist", "deletePlaylist", "savePlayQueue", "scrobble", "setRating", "star",
+    "startScan", "unstar", "updatePlaylist",
+))  # fmt: skip
 _EXTENSIONS = {"formPost": [1], "sonicSimilarity": [1]}
-_MEDIA = {
-    "aac": "audio/aac", "aif": "audio/x-aiff", "aiff": "audio/x-aiff", "ape": "audio/x-ape",
-    "flac": "audio/flac", "m4a": "audio/mp4", "mp3": "audio/mpeg", "mp4": "audio/mp4",
-    "oga": "audio/ogg", "ogg": "audio/ogg", "opus": "audio/ogg", "wav": "audio/wav",
-    "webm": "audio/webm", "wma": "audio/x-ms-wma", "wv": "audio/x-wavpack",
-}  # fmt: skip
-_CONVERTED = frozenset(("aif", "aiff", "ape", "wma", "wv"))  # by stream, into FLAC
-
 router = APIRouter(include_in_schema=False)
 
 
@@ -83,6 +79,8 @@ async def _answered(name: str, call: Call, services: Services) -> Mapping[str, A
     _check_version(call)
     _check_login(call, services.settings)
     if name not in _METHODS:
+        if name in _CHANGING:
+            raise SubsonicError(50, f"{name} would change something, which nobody can do here")
         raise SubsonicError(0, f"there is no method {name[:80]!r} here; see docs/subsonic.md")
     return await _METHODS[name](call, services)
 
@@ -171,29 +169,6 @@ async def _license(call: Call, services: Services) -> Mapping[str, Any]:
     return {"license": {"valid": True}}
 
 
-async def _song(call: Call, services: Services) -> Mapping[str, Any]:
-    holding = await services.holding()
-    return {"song": _song_of(holding, _number(holding, call.need("id")))}
-
-
-async def _search3(call: Call, services: Services) -> Mapping[str, Any]:
-    text = call.get("query")
-    if text is None:
-        call.need("query")
-    text = (text or "").strip().strip('"')  # some clients send "" for everything
-    if len(text) > _LONGEST_QUERY:
-        raise SubsonicError(0, f"query has {len(text)} signs; {_LONGEST_QUERY} is the most")
-    count = call.whole("songCount", 20, 0, _MOST_SONGS)
-    first = call.whole("songOffset", 0, 0, 10**9)
-    holding = await services.holding()
-
-    def find() -> list[Song]:
-        numbers = holding.lookup.find(text)[first : first + count]
-        return [_song_of(holding, number) for number in numbers]
-
-    return {"searchResult3": {"artist": [], "album": [], "song": await services.look_up(find)}}
-
-
 async def _similar_songs(call: Call, services: Services) -> Mapping[str, Any]:
     return {"similarSongs": {"song": [song for song, _ in await _alike(call, services, 50)]}}
 
@@ -207,10 +182,10 @@ async def _sonic_similar_tracks(call: Call, services: Services) -> Mapping[str, 
 
 
 async def _sonic_path(call: Call, services: Services) -> Mapping[str, Any]:
-    holding = await services.holding()
+    holding = await services.browsable()
     first, last = call.need("startSongId"), call.need("endSongId")
     for identifier in (first, last):
-        _number(holding, identifier)
+        number_of(holding, identifier)
     weights = _weights(call)
     most = call.whole("count", 25, 2, _MOST_SONGS)
     request = PathRequest.model_validate({"from": first, "to": last, "parts": weights})
@@ -222,7 +197,7 @@ async def _sonic_path(call: Call, services: Services) -> Mapping[str, Any]:
             kept = np.linspace(0, len(numbers) - 1, most).round().astype(int)
             numbers = [numbers[k] for k in kept]
         near = _similarities(holding.searchable(), numbers, weights)
-        return [(_song_of(holding, k), s) for k, s in zip(numbers, near, strict=True)]
+        return [(song_of(holding, k), s) for k, s in zip(numbers, near, strict=True)]
 
     return _sonic_matches(await services.search(find))
 
@@ -230,9 +205,9 @@ async def _sonic_path(call: Call, services: Services) -> Mapping[str, Any]:
 async def _stream(call: Call, services: Services) -> Response:
     if call.get("format") == "raw":
         return await _file(call, services, attached=False)
-    holding = await services.holding()
+    holding = await services.browsable()
     identifier = call.need("id")
-    _number(holding, identifier)
+    number_of(holding, identifier)
     path, kind = await services.decode(lambda: services.sound.file(holding, identifier))
     return FileResponse(path, media_type=kind)
 
@@ -243,17 +218,19 @@ async def _download(call: Call, services: Services) -> Response:
 
 async def _file(call: Call, services: Services, *, attached: bool) -> Response:
     """Return the file of a song as it is."""
-    holding = await services.holding()
+    holding = await services.browsable()
     identifier = call.need("id")
-    song = _song_of(holding, _number(holding, identifier))
+    song = song_of(holding, number_of(holding, identifier))
     path = await services.decode(lambda: services.sound.original(holding, identifier))
-    name = _file_name(song["path"].rpartition("/")[2]) if attached else None
+    name = file_name(song["path"].rpartition("/")[2]) if attached else None
     return FileResponse(path, media_type=song["contentType"], filename=name)
 
 
 async def _cover(call: Call, services: Services) -> Response:
-    holding = await services.holding()
-    number = _number(holding, call.need("id"))
+    holding = await services.browsable()
+    identifier = call.need("id")
+    album = holding.albums.albums.get(identifier)
+    number = number_of(holding, identifier) if album is None else album.pieces[0]
 
     def find() -> tuple[bytes, str]:
         path = _place(holding, number)
@@ -267,10 +244,9 @@ async def _cover(call: Call, services: Services) -> Response:
 _METHODS: Mapping[
     str, Callable[[Call, Services], Awaitable[Mapping[str, Any]] | Awaitable[Response]]
 ] = {
+    **BROWSING,
     "ping": _ping,
     "getLicense": _license,
-    "getSong": _song,
-    "search3": _search3,
     "getSimilarSongs": _similar_songs,
     "getSimilarSongs2": _similar_songs2,
     "getSonicSimilarTracks": _sonic_similar_tracks,
@@ -285,7 +261,7 @@ async def _alike(call: Call, services: Services, count: int) -> list[tuple[Song,
     """Return the songs most like the one asked about, nearest first, with their similarities."""
     holding = await services.searchable()
     identifier = call.need("id")
-    _number(holding, identifier)
+    number_of(holding, identifier)
     request = SearchRequest.model_validate(
         {
             "queries": [{"track": identifier}],
@@ -297,7 +273,7 @@ async def _alike(call: Call, services: Services, count: int) -> list[tuple[Song,
     def find() -> list[tuple[Song, float]]:
         matches = search(holding, request, services.upload).matches
         return [
-            (_song_of(holding, holding.number(match.track.id)), match.similarity)
+            (song_of(holding, holding.number(match.track.id)), match.similarity)
             for match in matches
         ]
 
@@ -327,53 +303,8 @@ def _weights(call: Call) -> dict[str, float] | None:
     return dict(parse_weights(",".join(texts).replace(":", "="))) if texts else None
 
 
-def _number(holding: Holding, identifier: str) -> int:
-    number = holding.numbers.get(identifier)
-    if number is None:
-        raise SubsonicError(70, f"no song has the id {identifier[:80]!r}")
-    return number
-
-
 def _place(holding: Holding, number: int) -> Path | None:
     """Return a file of piece `number` that is there, on this machine."""
     vectors = holding.searchable().vectors()
     copies = vectors.copies[vectors.pieces[number].content]
     return next((copy.path for copy in copies if copy.path.is_file()), None)
-
-
-def _song_of(holding: Holding, number: int) -> Song:
-    """Return what a player is told of piece `number` (Child); its path is made up of the tags."""
-    piece = holding.pieces[number]
-    suffix = piece.path.suffix.lower().lstrip(".")
-    names = (piece.artist or "[Unknown Artist]", piece.album or "[Unknown Album]", piece.title)
-    path = "/".join(map(_file_name, names))
-    converted = suffix in _CONVERTED
-    return {
-        "id": piece.id,
-        "isDir": False,
-        "title": piece.title,
-        "album": piece.album or None,
-        "artist": piece.artist or None,
-        "displayArtist": piece.artist,
-        "year": piece.year,
-        "genre": piece.genre or None,
-        "genres": [{"name": piece.genre}] if piece.genre else [],
-        "coverArt": piece.id,
-        "size": piece.size_bytes,
-        "contentType": _MEDIA.get(suffix, "application/octet-stream"),
-        "suffix": suffix,
-        "transcodedContentType": "audio/flac" if converted else None,
-        "transcodedSuffix": "flac" if converted else None,
-        "duration": round(piece.duration_seconds),
-        "bpm": round(piece.bpm or 0),
-        "path": f"{path}.{suffix}" if suffix else path,
-        "type": "music",
-        "mediaType": "song",
-        "isVideo": False,
-    }
-
-
-def _file_name(text: str) -> str:
-    """Return `text` as a file may be called: players save songs under the path they are told."""
-    name = "".join("_" if sign in "/\\" or not sign.isprintable() else sign for sign in text)
-    return name if name.strip(". ") else "_"
