@@ -74,10 +74,15 @@ def test_another_part_moves_the_points_and_no_song_is_lost(page):
     before = {place["id"]: place for place in page.evaluate(PLACES)}
     page.click("[data-part=guitar]")
     until(page, "location.hash.includes('part=guitar')")
+    until(
+        page,
+        f"""async before => (await ({PLACES})()).some(
+          now => Math.abs(now.x - before[now.id].x) > 5
+        )""",
+        arg=before,
+    )
     still(page)
-    after = {place["id"]: place for place in page.evaluate(PLACES)}
-    assert after.keys() == before.keys()
-    assert any(abs(after[one]["x"] - before[one]["x"]) > 5 for one in after)
+    assert {place["id"] for place in page.evaluate(PLACES)} == before.keys()
     page.click("[data-part=piano]")
     page.wait_for_selector("text=There is no song in which piano sounds")
     assert page.evaluate(PLACES) == []
