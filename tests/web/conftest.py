@@ -6,6 +6,7 @@ from fastapi.testclient import TestClient
 
 from made_collection import add_song
 from made_music import tone, write_av
+from players import asking, refusing, serve
 from stemwise.library.catalogue import Catalogue
 from stemwise.web.api import create_app
 from stemwise.web.settings import Settings
@@ -70,3 +71,20 @@ def told(response, status, code):
 @pytest.fixture
 def failure():
     return told
+
+
+@pytest.fixture(scope="module")
+def server(collection):
+    """A server for players of the module's own `collection`."""
+    with serve(collection) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ask(server):
+    return asking(server)
+
+
+@pytest.fixture(scope="module")
+def refusal(server):
+    return refusing(server)

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("fastapi_offline")
 
 from made_music import tone, write_sndfile
-from players import LOGIN, PASSWORD, USER, asking, refused, refusing, serve, token
+from players import LOGIN, PASSWORD, USER, asking, refused, serve, token
 from stemwise.library.albums import Albums
 from stemwise.library.catalogue import Catalogue
 from stemwise.web.browsing import BROWSING
@@ -42,22 +42,6 @@ def collection(tmp_path_factory, tiny_model):
     catalogue = Catalogue.open(folder.parent / "catalogue", create=True)
     catalogue.index(folder, tiny_model)
     return catalogue
-
-
-@pytest.fixture(scope="module")
-def server(collection):
-    with serve(collection) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def ask(server):
-    return asking(server)
-
-
-@pytest.fixture(scope="module")
-def refusal(server):
-    return refusing(server)
 
 
 @pytest.fixture(scope="module")

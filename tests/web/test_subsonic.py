@@ -24,11 +24,9 @@ from players import (
     NAMESPACE,
     PASSWORD,
     USER,
-    asking,
     in_json,
     in_xml,
     refused,
-    refusing,
     serve,
     token,
 )
@@ -82,26 +80,10 @@ def collection(tmp_path_factory, tiny_model):
     return catalogue
 
 
-@pytest.fixture(scope="module")
-def server(collection):
-    with serve(collection) as server:
-        yield server
-
-
 def told(element):
     """Return an element as (name, attributes, text, children)."""
     name = element.tag.removeprefix(NAMESPACE)
     return name, dict(element.attrib), element.text, [told(child) for child in element]
-
-
-@pytest.fixture(scope="module")
-def ask(server):
-    return asking(server)
-
-
-@pytest.fixture(scope="module")
-def refusal(server):
-    return refusing(server)
 
 
 @pytest.fixture(scope="module")
