@@ -185,6 +185,9 @@ class MaskedSettings(BatchSettings):
     heard_in: int = Field(
         default=1, description="Mixtures in which each drawn stem is heard.", ge=1
     )
+    speed_semitones: float = Field(
+        default=0.0, description="Each stem is played faster or slower, by up to this.", ge=0, le=12
+    )
     mask_loss: Literal["magnitudes", "shares"] = Field(
         default="magnitudes", description="The separation loss: L1 of magnitudes, or of shares."
     )

@@ -54,8 +54,8 @@ def test_a_mixture_and_its_stems_get_one_equaliser(source):
     flat, settings = stage_of("masked.eq_deviation_db=0.0")
     with torch.no_grad():
         places = stage._places(len(batch["stems"]))
-        mixture, stems = stage._magnitudes(batch, places)
-        plain, plain_stems = flat._magnitudes(batch, places)
+        mixture, stems = stage._magnitudes(batch["stems"], places)
+        plain, plain_stems = flat._magnitudes(batch["stems"], places)
     gains_db = 20 * torch.log10(mixture / plain.clamp(min=1e-12))
     heard = plain > 1e-6
     assert gains_db[heard].std() > 2
@@ -73,7 +73,7 @@ def test_stems_are_dealt_out_anew_and_take_their_labels_along(source):
     count = len(batch["stems"])
     with torch.no_grad():
         places = stage._places(count)
-        mixture, stems = stage._magnitudes(batch, places)
+        mixture, stems = stage._magnitudes(batch["stems"], places)
     assert places.shape == (3 * count, 5)
     for round_ in places.reshape(3, count, 5):  # every stem is heard once in each
         assert (round_.sort(dim=0).values == torch.arange(count)[:, None]).all()
@@ -106,3 +106,30 @@ def test_the_loss_of_shares_trains_masks(source):
     batch = ContrastiveBatches(source, settings, epoch=0)[0]
     first, last = learn_by_heart(stage, batch, steps=30)
     assert last["separation"] < 0.7 * first["separation"]
+
+
+def test_each_stem_is_played_at_a_speed_of_its_own():
+    stage, _ = stage_of("masked.speed_semitones=3.0")
+    n = torch.arange(RATE_HZ)
+    tones = torch.sin(2 * torch.pi * 500 * n / RATE_HZ).expand(16, 5, -1)
+    played = stage._played(tones)
+    assert played.shape == (16, 5, int((RATE_HZ - 1) / 2**0.25))
+    size = 8 * RATE_HZ  # bins of an eighth of a hertz
+    peaks_hz = torch.fft.rfft(played, size).abs().argmax(dim=-1) / 8
+    semitones = 12 * torch.log2(peaks_hz / 500)
+    assert semitones.abs().max() < 3.02
+    assert semitones.min() < -2 < 2 < semitones.max()
+    assert len(semitones.flatten().unique()) > 60
+    assert played.abs().amax(dim=-1).min() > 0.95
+    whole, _ = stage_of()
+    assert whole._played(tones) is tones
+
+
+def test_stems_at_speeds_of_their_own_are_learnt_by_heart(source):
+    stage, settings = stage_of(
+        "masked.speed_semitones=3.0", "masked.separation_only_steps=0", "masked.heard_in=2",
+        "masked.eq_deviation_db=0.0",
+    )  # fmt: skip
+    batch = ContrastiveBatches(source, settings, epoch=0)[0]
+    first, last = learn_by_heart(stage, batch, steps=60)
+    assert last["separation"] < 0.9 * first["separation"]

@@ -35,7 +35,7 @@ class MaskedStage(BatchStage):
         network, settings = self.network, self.settings
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             places = self._places(len(batch["stems"]))  # (B, I)
-            mixture, stems = self._magnitudes(batch, places)
+            mixture, stems = self._magnitudes(self._played(batch["stems"]), places)
         parts = torch.arange(places.shape[1], device=places.device)
         labels, playing = batch["labels"][places, parts], batch["playing"][places, parts]
         masks = network.masks(mixture)
@@ -69,11 +69,30 @@ class MaskedStage(BatchStage):
             rounds.append(chance.argsort(dim=0))
         return torch.cat(rounds)
 
-    def _magnitudes(self, batch: Batch, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _played(self, stems: torch.Tensor) -> torch.Tensor:
+        """Return stems (B, 5, N') of which each is played at a speed of its own.
+
+        As a tape: pitch and timbre go with it, so that the same sounds become others. N' is what
+        the fastest of all draws leaves of N. Between samples it runs straight, which damps the
+        highest band a little.
+        """
+        most = self.settings.speed_semitones
+        if not most:
+            return stems
+        speeds = 2 ** ((2 * torch.rand(stems.shape[:2], device=stems.device) - 1) * most / 12)
+        length = int((stems.shape[-1] - 1) / 2 ** (most / 12))
+        times = speeds[..., None] * torch.arange(length, device=stems.device)
+        before = times.long()
+        low, high = stems.gather(2, before), stems.gather(2, before + 1)
+        return low + (times - before) * (high - low)
+
+    def _magnitudes(
+        self, drawn_stems: torch.Tensor, places: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return band magnitudes of mixtures (B, F, T) and stems (B, 5, F, T), equalised alike."""
         front_end = self.network.front_end
-        count, parts, length = batch["stems"].shape
-        spectra = front_end.spectrum(batch["stems"].reshape(count * parts, length))
+        count, parts, length = drawn_stems.shape
+        spectra = front_end.spectrum(drawn_stems.reshape(count * parts, length))
         spectra = spectra.reshape(count, parts, *spectra.shape[1:])
         drawn = front_end.filtered(spectra.abs())
         sums = [
