@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import subprocess
+import threading
 import time
 from collections import Counter
 
@@ -243,8 +244,10 @@ def test_a_full_disk_loses_nothing(small_disk, songs, tiny_model, decoded, monke
     filler = small_disk / "filler"
     free = shutil.disk_usage(small_disk).free
     filler.write_bytes(b"x" * (free - 60_000))
+    threads = set(threading.enumerate())
     with pytest.raises(CatalogueError, match="No space left on device") as caught:
         catalogue.index([songs], tiny_model)
+    assert not [t for t in set(threading.enumerate()) - threads if t.name.startswith("embed")]
     assert "\n" not in str(caught.value)
     assert "run the same command again" in str(caught.value)
     catalogue = Catalogue.open(place)

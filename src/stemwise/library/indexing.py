@@ -17,6 +17,7 @@ A path may for a moment be both a piece and an error; the next run then opens th
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -300,14 +301,14 @@ def bring_up_to_date(
     now = waiting[: options.limit]
     done, total = len(files) - len(waiting), len(files) - len(waiting) + len(now)
     progress(done, total, run.hours)
-    results = options.engine.embed(now, store, model, options.jobs, run.contents)
+    embedding = options.engine.embed(now, store, model, options.jobs, run.contents)
     try:
-        for result in results:
-            run.take(result)
-            done += 1
-            progress(done, total, run.hours)
+        with closing(embedding) as results:  # whatever happens, no worker is left
+            for result in results:
+                run.take(result)
+                done += 1
+                progress(done, total, run.hours)
     except KeyboardInterrupt:
-        results.close()
         run.write()
         raise
     forget: set[str] = set()
