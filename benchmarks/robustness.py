@@ -71,7 +71,9 @@ ALTERED = {
 def described(wave, rate_hz, model):
     """Return the vectors of `wave` as those of a file."""
     own = soxr.resample(wave, rate_hz, model.sample_rate_hz).astype(np.float32)
-    pieces = cut([own], model.sample_rate_hz, model.segment_seconds, name="made")
+    size = round(model.segment_seconds * model.sample_rate_hz)
+    blocks = (own[first : first + size] for first in range(0, len(own), size))
+    pieces = cut(blocks, model.sample_rate_hz, model.segment_seconds, name="made")
     found = [(start, *describe_segment(one, model)) for start, one in pieces]
     starts, embeddings, presence = (np.array(one) for one in zip(*found, strict=True))
     return Recording(len(wave) / rate_hz, starts, embeddings, presence >= 0.5)

@@ -1,18 +1,21 @@
 """How fast the server answers: latencies of a real process, over real sockets on loopback.
 
     python benchmarks/serving.py [--songs 10000] [--clients 20] [--seconds 30] [--index]
+                                 [--vectors music|clusters]
 
-The catalogue is made: songs of 25 segments whose vectors are those of benchmarks/search.py, and
-names of artists and titles. Each client has a connection and a process is shared by all of them; a
-request is a search by a whole song, in one of five mixes of parts, with n = 20; nothing is asked
-twice, so that no cache helps. Ways to ask: **paced**, each client asks once per second, at its
-own moment, and a latency counts from the moment it was due, also if the answer before came late:
-**in step**, all in the same mix at a time, so that every fifth second is one of five-part searches
-alone, or **mixed**, each beginning with another mix; and **closed**, each asks again as soon as it
-is answered. With --index the same again while the server indexes a folder of made music, from when
-it has embedded the first file on; the table tells how many it embedded during each measure. The
-table has milliseconds as a client sees them; inside is the median of what the search itself took,
-cpu the server's time on the processor per answer.
+The catalogue is made: songs of 25 segments, and names of artists and titles. Vectors are drawn as
+those of music lie (benchmarks/music_like.py), or are those of benchmarks/search.py, which fill all
+128 dimensions, in clusters that are drawn anew for each part: harder than music. Each client has a
+connection and a process is shared by all of them; a request is a search by a whole song, in one of
+five mixes of parts, with n = 20; nothing is asked twice, so that no cache helps. Ways to ask:
+**paced**, each client asks once per second, at its own moment, and a latency counts from the moment
+it was due, also if the answer before came late: **in step**, all in the same mix at a time, so that
+every fifth second is one of five-part searches alone, or **mixed**, each beginning with another
+mix; and **closed**, each asks again as soon as it is answered. With --index the same again while
+the server indexes a folder of made music, from when it has embedded the first file on; the table
+tells how many it embedded during each measure. The table has milliseconds as a client sees them;
+inside is the median of what the search itself took, cpu the server's time on the processor per
+answer.
 """
 
 import argparse
@@ -34,6 +37,7 @@ import pyarrow as pa
 import soundfile
 
 sys.path.insert(0, str(Path(__file__).parent))
+from music_like import likeness
 from search import PER_PIECE, made_part
 
 from stemwise.library.catalogue import Catalogue
@@ -50,15 +54,23 @@ MIXES = (
 _CHUNK = 2000
 
 
-def make_catalogue(folder, songs, seed=0):
+def made_vectors(rng, songs, kind):
+    """Return vectors (S, 5, 128) and presences (S, 5) of `songs` made songs."""
+    if kind == "music":
+        return likeness(rng, songs, PER_PIECE)
+    blocks = [made_part(rng, songs, max(20, songs // 15)) for _ in PARTS]
+    presence = np.where(rng.random((songs * PER_PIECE, 5)) < 0.85, 0.9, 0.1).astype(np.float32)
+    return np.stack(blocks, axis=1), presence
+
+
+def make_catalogue(folder, songs, kind, seed=0):
     """Write a catalogue of `songs` made songs."""
     rng = np.random.default_rng(seed)
     model = load_model("compact")
     Catalogue.open(folder, create=True)
     store = Store(folder, model.fingerprint)
     store.create()
-    blocks = [made_part(rng, songs, max(20, songs // 15)) for _ in PARTS]
-    presence = np.where(rng.random((songs * PER_PIECE, 5)) < 0.85, 0.9, 0.1).astype(np.float32)
+    vectors, presence = made_vectors(rng, songs, kind)
     lengths = rng.uniform(150, 400, songs).round(2)  # so that few are as long as another
     contents = sorted(rng.bytes(16).hex() for _ in range(songs))
     rows = [
@@ -78,7 +90,7 @@ def make_catalogue(folder, songs, seed=0):
             "level_db": pa.array(np.full((last - first) * PER_PIECE, -20, np.float32)),
         }
         for i, part in enumerate(PARTS):
-            flat = pa.array(blocks[i][some].reshape(-1))
+            flat = pa.array(vectors[some, i].reshape(-1))
             columns[part] = pa.FixedSizeListArray.from_arrays(flat, 128)
             columns[f"presence_{part}"] = pa.array(presence[some, i])
         store.append("segments", pa.table(columns, schema=schema("segments", model.fingerprint)))
@@ -225,14 +237,15 @@ def main():
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--index", action="store_true", help="Also while the server indexes.")
+    parser.add_argument("--vectors", choices=("music", "clusters"), default="music")
     parser.add_argument("--keep", type=Path, help="Make the catalogue here, or use it again.")
     options = parser.parse_args()
-    print(f"{options.songs} songs, {len(os.sched_getaffinity(0))} cores, load "
-          f"{os.getloadavg()[0]:.1f}")  # fmt: skip
+    print(f"{options.songs} songs, vectors of {options.vectors}, {len(os.sched_getaffinity(0))} "
+          f"cores, load {os.getloadavg()[0]:.1f}")  # fmt: skip
     place = options.keep or Path(tempfile.mkdtemp(prefix="stemwise-serving-"))
     try:
         if not (place / "catalogue" / "catalogue.json").exists():
-            make_catalogue(place / "catalogue", options.songs)
+            make_catalogue(place / "catalogue", options.songs, options.vectors)
         if options.index and not (place / "music").exists():
             make_music(place / "music", 60)
         (place / "music").mkdir(exist_ok=True)

@@ -192,6 +192,16 @@ def broken(tmp_path, kind):
     return path
 
 
+def test_a_block_of_more_than_a_segment_is_refused():
+    whole = np.zeros(25, np.float32)
+    with pytest.raises(ValueError, match="25 samples for segments of 10"):
+        list(audio.cut([whole], 10, 1.0, name="made"))
+    starts = [
+        start for start, _ in audio.cut([whole[:10], whole[:10], whole[:5]], 10, 1.0, name="x")
+    ]
+    assert starts == [0.0, 1.0, 1.5]
+
+
 @pytest.mark.parametrize(
     "kind",
     ["missing", "empty", "folder", "no samples", "nan", "inf", "text", "noise", "video only"],

@@ -140,11 +140,17 @@ def cut(
     """Yield the segments of `blocks` as `segments` does; `blocks` are those of `stream`.
 
     Each block but the last must be one segment long. `name` is what an error calls the sound.
+
+    Raises:
+        AudioError: shorter than `MINIMUM_SECONDS`.
+        ValueError: a block is longer than a segment.
     """
     size = round(segment_seconds * sample_rate_hz)
     position = 0
     previous = np.zeros(0, np.float32)
     for block in blocks:
+        if len(block) > size:
+            raise ValueError(f"a block of {len(block)} samples for segments of {size}")
         if len(block) == size:
             yield position / sample_rate_hz, block
         elif position:

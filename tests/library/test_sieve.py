@@ -17,6 +17,21 @@ from stemwise.library.sieve import Sieve
 WEIGHTS = st.lists(st.sampled_from([0.0, 0.3, 1.0]), min_size=5, max_size=5).filter(any)
 
 
+def flattened(space, query, rank, rest=0.005):
+    """Return both with vectors that lie near a space of `rank` dimensions, one for each part."""
+    rng = np.random.default_rng(rank)
+    found = query.embeddings.copy()
+    blocks = {}
+    for part in range(5):
+        axes = np.linalg.qr(rng.standard_normal((128, rank)))[0].astype(np.float32)
+        for x in (space.vectors.block(part).copy(), found[:, part]):
+            x[:] = x @ axes @ axes.T + rest * x
+            x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
+            blocks.setdefault(part, x)
+    vectors = replace(space.vectors, _blocks=blocks, _means={})
+    return Space(vectors, space.hub_terms), replace(query, embeddings=found)
+
+
 def all_bounds(space, query):
     """Return both kinds of bounds of all pieces."""
     sieve = Sieve(space, range(5))
@@ -48,6 +63,36 @@ def test_bounds_are_near_where_nothing_varies(seed, weights):
     apart = piece_distances(space, query)
     for bounds in all_bounds(space, query):
         assert (apart - bounds < 0.15).all()
+
+
+@given(seed=st.integers(0, 10**6), weights=WEIGHTS, rank=st.sampled_from([1, 20, 40, 100]))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_bounds_hold_where_vectors_fill_few_dimensions(seed, weights, rank):
+    space, query = flattened(made_space(seed, pieces=40), made_query(seed, weights), rank)
+    apart = piece_distances(space, query)
+    for bounds in all_bounds(space, query):
+        assert (bounds <= apart + 1e-6).all()
+
+
+@pytest.mark.parametrize(("rank", "axes"), [(8, 32), (20, 32), (40, 64), (100, 128)])
+def test_no_more_axes_are_kept_than_are_needed(rank, axes):
+    query = made_query(4, [1, 0, 0.5, 0, 0], segments=1)
+    space, query = flattened(made_space(4, hubs=0.02, pieces=300, share=1.0), query, rank)
+    sieve = Sieve(space, range(5))
+    assert {part.codes.shape[1] for part in sieve._parts.values()} == {axes}
+    assert (sieve._all is not None) == (5 * axes <= 256)
+    apart = piece_distances(space, query)
+    assert (apart - sieve.closer_bounds(query, np.arange(300)) < 0.2).all()
+
+
+def test_parts_side_by_side_and_one_by_one_give_the_same_bounds():
+    query = made_query(4, [1, 0, 0.5, 0, 2], segments=5)
+    space, query = flattened(made_space(4, pieces=60), query, 20)
+    sieve = Sieve(space, range(5))
+    wanted = sieve.closer_bounds(query, np.arange(60))
+    assert sieve._all is not None
+    sieve._all = None
+    np.testing.assert_array_equal(sieve.closer_bounds(query, np.arange(60)), wanted)
 
 
 def test_closer_bounds_do_not_suffer_from_a_query_that_varies():
@@ -87,20 +132,21 @@ def names(result):
     return [(match.piece.id, match.same_recording) for match in result.matches]
 
 
-@pytest.mark.parametrize("n", [1, 7, 20])
+@pytest.mark.parametrize(("n", "rank"), [(1, 128), (7, 16), (20, 16)])
 @pytest.mark.parametrize("collapse", [True, False])
 @pytest.mark.parametrize("per_artist", [None, 2])
-def test_a_sifted_search_finds_what_comparing_all_finds(monkeypatch, n, collapse, per_artist):
+def test_a_sifted_search_finds_what_comparing_all_finds(monkeypatch, n, collapse, per_artist, rank):
     monkeypatch.setattr(searching, "_FEWEST_SIFTED", 10)
     space = made_space(5, pieces=900, most=4, share=0.85)
     artists = tuple(piece(k, artist=f"artist {k % 40}") for k in range(900))
-    vectors = replace(space.vectors, pieces=artists)
-    space = Space(vectors, space.hub_terms)
+    space, _ = flattened(space, made_query(0, [1, 1, 1, 1, 1]), rank)
+    space = Space(replace(space.vectors, pieces=artists), space.hub_terms)
     sieve = Sieve(space, range(5))
     limits = Limits(n, per_artist, collapse)
     sifted = 0
     for seed in range(6):
-        queries = (made_query(seed, [1, 0, 0.5, 0, 0]), made_query(seed + 50, [0, 2, 0, 0, 1]))
+        asked = made_query(seed, [1, 0, 0.5, 0, 0]), made_query(seed + 50, [0, 2, 0, 0, 1])
+        queries = tuple(flattened(space, query, rank)[1] for query in asked)
         plain = search(Question(space, queries), limits)
         fast = search(Question(space, queries, sieve=sieve), limits)
         assert names(fast) == names(plain)

@@ -29,11 +29,20 @@ may be shifted by what is the same for all segments of the piece, and
 For the pieces that this leaves, each segment of the query is compared with z in the same way; that
 costs more, and a bound can then be lower than D by rounding and by silence only.
 
-**Codes.** z and v are coded with 8 bits, z̃ = a round(z / a), where a is the largest number over
-127. With r the largest ‖z − z̃‖, and l the largest ‖z‖, v·z is known to ‖v − ṽ‖ l + ‖ṽ‖ r, which is
-taken off, and so is what vectors that are a little longer than 1 can do.
+**Few dimensions.** The vectors of music fill few of their 128 dimensions: a quarter holds more than
+99 % of their squared length (docs/search.md). z and v are projected on the principal axes of the
+part, as many as hold `_SHARE_KEPT` of it; what is left out of a product is at most ‖v'‖ ‖z'‖, where
+v' and z' are what is left of the vectors, and is taken off with the largest ‖z'‖ of the piece.
 
-Memory: 128 bytes per segment and part, beside the vectors.
+**Codes.** The projections are coded with 8 bits, z̃ = a round(z / a), where a is the largest number
+over 127. With r the largest ‖z − z̃‖, and l the largest ‖z‖, v·z is known to ‖v − ṽ‖ l + ‖ṽ‖ r,
+which is taken off, and so is what vectors that are a little longer than 1 can do. The axes are
+turned at random among themselves, so that none has numbers much larger than the others.
+
+One product of long rows takes a third of the time of five of short ones, so that codes which are
+short lie side by side once more, for the bounds that ask for many products.
+
+Memory: 64 to 128 bytes per segment and part, beside the vectors.
 """
 
 from collections.abc import Iterator, Mapping
@@ -46,13 +55,17 @@ from numpy.typing import NDArray
 
 from stemwise.library.distances import FARTHEST, Space
 from stemwise.library.query import Query
-from stemwise.library.vectors import Floats
+from stemwise.library.vectors import Floats, Vectors
+from stemwise.parts import BLOCK_DIMENSIONS
 
 __all__ = ["Sieve"]
 
 _LARGEST = 127
 _ROWS_AT_A_TIME = 16384
 _NUMBERS_AT_A_TIME = 100_000  # few enough for the processor's cache
+_SHARE_KEPT = 0.995  # of the squared length of a part's vectors
+_AXES_AT_A_TIME = 32  # how many axes are kept is a multiple of this
+_MOST_SIDE_BY_SIDE = 256  # axes of all parts; of more, a search by few parts would read too much
 _SLACK = 1e-4  # single precision, here and in the distances that bounds are compared with
 
 
@@ -60,10 +73,12 @@ _SLACK = 1e-4  # single precision, here and in the distances that bounds are com
 class _Part:
     """One part of all segments."""
 
-    codes: NDArray[np.int8]  # (S, 128), of z
+    axes: Floats  # (128, K), orthonormal
+    codes: NDArray[np.int8]  # (S, K), of z on these axes
     step: float  # a
     error: float  # r
     longest: float  # the longest x, 1 but for rounding
+    rests: Floats  # (P,) max ‖z'‖
     radii: Floats  # (P,) max ‖z − z̄‖
     floors: Floats  # (P,) 2k − h; 4 where the part is silent
 
@@ -74,6 +89,9 @@ class Sieve:
     def __init__(self, space: Space, parts: range) -> None:
         self._vectors = space.vectors
         self._parts = {part: _coded(space, part) for part in parts}
+        self._all: NDArray[np.int8] | None = None
+        if sum(len(part.axes.T) for part in self._parts.values()) <= _MOST_SIDE_BY_SIDE:
+            self._all = np.concatenate([part.codes for part in self._parts.values()], axis=1)
 
     def covers(self, query: Query) -> bool:
         """Tell whether all wanted parts of `query` are coded."""
@@ -106,12 +124,13 @@ class Sieve:
         asking = _Asking(query, wanted)
         found, done = np.empty(len(pieces)), 0
         most_rows = max(1, _NUMBERS_AT_A_TIME // len(query.start_seconds))
+        pairs = self._pairs(asking, wanted)
         for some in self._vectors.runs(pieces, most_rows):
             rows, bounds = self._vectors.rows_of(some)
             near: torch.Tensor | None = None
-            for i, part in wanted.items():
-                codes = part.codes[rows] if isinstance(rows, slice) else part.codes.take(rows, 0)
-                each = _times(asking.codes[i], torch.from_numpy(codes).T)
+            for asked, stored in pairs:
+                codes = stored[rows] if isinstance(rows, slice) else stored.take(rows, 0)
+                each = _times(asked, torch.from_numpy(codes).T)
                 near = each if near is None else near.add_(each)
             assert near is not None, "a query has a wanted part"
             nearest = np.maximum.reduceat(near.numpy(), bounds[:-1], axis=1)
@@ -120,7 +139,21 @@ class Sieve:
         found *= -asking.step / len(query.start_seconds)
         for i, part in wanted.items():
             found += query.shares[:, i].mean() * part.floors[pieces]
+            found -= asking.rests[i] * part.rests[pieces]
         return found - asking.error
+
+    def _pairs(
+        self, asking: "_Asking", wanted: Mapping[int, _Part]
+    ) -> list[tuple[torch.Tensor, NDArray[np.int8]]]:
+        """Return codes of the query and of all segments whose products add up to the nearness."""
+        if self._all is None or len(wanted) == 1:
+            return [(asking.codes[i], part.codes) for i, part in wanted.items()]
+        count = len(asking.codes[next(iter(wanted))])
+        asked = [
+            asking.codes[i] if i in wanted else torch.zeros(count, len(part.axes.T)).char()
+            for i, part in self._parts.items()
+        ]
+        return [(torch.cat(asked, dim=1), self._all)]
 
     def _wanted(self, query: Query) -> Iterator[tuple[int, _Part]]:
         return ((i, self._parts[i]) for i in np.flatnonzero(query.weights).tolist())
@@ -132,12 +165,15 @@ class _Asking:
     Attributes:
         step: e, what one unit of the products is; the same for all parts, so that they add up.
         error: by how much the bounds may be off.
-        codes: of 2 w q, per part (Q, 128) int8.
+        rests: mean of 2 w ‖q'‖ over the segments, per part.
+        codes: of 2 w q on the axes, per part (Q, K) int8.
     """
 
     def __init__(self, query: Query, wanted: Mapping[int, _Part]) -> None:
         shares = query.shares
-        asked = {i: 2 * shares[:, i, None] * query.embeddings[:, i] for i in wanted}
+        whole = {i: 2 * shares[:, i, None] * query.embeddings[:, i] for i in wanted}
+        asked = {i: y @ wanted[i].axes for i, y in whole.items()}
+        self.rests = {i: float(_rest(whole[i], y).mean()) for i, y in asked.items()}
         self.step = max(wanted[i].step * _step(y) for i, y in asked.items())
         self.codes, self.error = {}, _SLACK
         for i, y in asked.items():
@@ -154,7 +190,7 @@ def _step(numbers: NDArray[np.floating]) -> float:
 
 
 def _error(part: _Part, y: NDArray[np.floating], coded: NDArray[np.floating]) -> Any:
-    """Return by how much a product of z with `y` (..., 128) may be off if that is `coded`."""
+    """Return by how much a product of z with `y` (..., K) may be off if that is `coded`."""
     lost = np.linalg.norm(y - coded, axis=-1)
     return lost * part.longest + np.linalg.norm(coded, axis=-1) * part.error
 
@@ -164,18 +200,27 @@ def _too_long(part: _Part, vectors: Floats) -> float:
     return max(0.0, float(np.linalg.norm(vectors, axis=1).max()) * part.longest - 1)
 
 
-def _products(part: _Part, mean: Floats) -> tuple[Floats, float]:
-    """Return v·z (S,), and by how much they may be off."""
-    step = _step(mean)
-    rounded = np.round(mean / step)
+def _rest(whole: NDArray[np.floating], projected: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the length of what a projection leaves of vectors (..., 128)."""
+    squares = (whole**2).sum(axis=-1) - (projected**2).sum(axis=-1)
+    length: NDArray[np.floating] = np.sqrt(np.maximum(squares, 0))
+    return length
+
+
+def _products(part: _Part, mean: Floats) -> tuple[Floats, Floats]:
+    """Return v·z (S,), and by how much they may be off (P,)."""
+    projected = mean @ part.axes
+    step = _step(projected)
+    rounded = np.round(projected / step)
     codes = torch.from_numpy(rounded.astype(np.int8))
     products = _times(torch.from_numpy(part.codes), codes[:, None])[:, 0].numpy().astype(np.float32)
     products *= np.float32(part.step * step)
-    return products, float(_error(part, mean, step * rounded))
+    error = float(_error(part, projected, step * rounded))
+    return products, error + float(_rest(mean, projected)) * part.rests
 
 
 def _times(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Return the product of two matrices of int8, of inner size 128."""
+    """Return the product of two matrices of int8, of inner size 128 at most."""
     if hasattr(torch, "_int_mm"):  # torch promises nothing of it
         return torch._int_mm(a, b)
     return (a.float() @ b.float()).int()  # exact: below 2²⁴
@@ -184,24 +229,48 @@ def _times(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def _coded(space: Space, part: int) -> _Part:
     """Return what bounds need to know of a part."""
     vectors = space.vectors
-    block, counts = vectors.block(part), vectors.counts(part)
+    counts = vectors.counts(part)
     shrunk = 1 - np.maximum(0, -space.hub_terms[:, part]) / FARTHEST
-    means = vectors.means(part)
-    step = _step(block)
-    values = np.empty(block.shape, np.int8)
-    radii = np.zeros(len(counts), np.float32)
+    nothing = np.zeros((BLOCK_DIMENSIONS, BLOCK_DIMENSIONS))
+    axes = _axes(sum((x.T @ x for _, x, _ in _stretches(vectors, part)), nothing))
+    step = max((_step(x @ axes) for _, x, _ in _stretches(vectors, part)), default=1.0)
+    codes = np.empty((len(vectors.owners), len(axes.T)), np.int8)
+    rests, radii = np.zeros(len(counts), np.float32), np.zeros(len(counts), np.float32)
     error = longest = 0.0
-    for some in vectors.runs(np.arange(len(counts)), _ROWS_AT_A_TIME):
-        rows = slice(int(vectors.offsets[some[0]]), int(vectors.offsets[some[-1] + 1]))
-        owners = vectors.owners[rows]
-        centres = means[owners]
-        x = np.where(vectors.sounding[rows, part, None], block[rows], centres)
+    for some, x, centres in _stretches(vectors, part):
+        rows, bounds = vectors.rows_of(some)
+        length = shrunk[vectors.owners[rows]]
+        z = x * length[:, None]
+        projected = z @ axes
+        rounded = np.round(projected / step)
+        codes[rows] = rounded
+        error = max(error, float(np.linalg.norm(projected - rounded * step, axis=1).max()))
         longest = max(longest, float(np.linalg.norm(x, axis=1).max()))
-        z = x * shrunk[owners, None]
-        off = np.linalg.norm(x - centres, axis=1) * shrunk[owners]
-        radii[some] = np.maximum.reduceat(off, vectors.offsets[some] - rows.start)
-        rounded = np.round(z / step)
-        values[rows] = rounded
-        error = max(error, float(np.linalg.norm(z - rounded * step, axis=1).max()))
+        rests[some] = np.maximum.reduceat(_rest(z, projected), bounds[:-1])
+        off = np.linalg.norm(x - centres, axis=1) * length
+        radii[some] = np.maximum.reduceat(off, bounds[:-1])
     floors = np.where(counts > 0, 2 * shrunk - space.hub_terms[:, part], FARTHEST)
-    return _Part(values, step, error, longest, radii, floors.astype(np.float32))
+    return _Part(axes, codes, step, error, longest, rests, radii, floors.astype(np.float32))
+
+
+def _stretches(vectors: Vectors, part: int) -> Iterator[tuple[NDArray[np.int64], Floats, Floats]]:
+    """Yield some pieces, x of their segments (R, 128), and the mean of the piece of each (R, 128).
+
+    The mean stands for segments in which the part is silent.
+    """
+    block, means = vectors.block(part), vectors.means(part)
+    for some in vectors.runs(np.arange(len(means)), _ROWS_AT_A_TIME):
+        rows, _ = vectors.rows_of(some)
+        centres = means[vectors.owners[rows]]
+        yield some, np.where(vectors.sounding[rows, part, None], block[rows], centres), centres
+
+
+def _axes(moments: NDArray[np.floating]) -> Floats:
+    """Return as few axes (128, K) as hold `_SHARE_KEPT` of vectors with second `moments`."""
+    lengths, axes = np.linalg.eigh(moments.astype(np.float64))
+    left_out = np.cumsum(lengths) / max(float(lengths.sum()), 1e-12)  # by the shortest so far
+    needed = int(np.count_nonzero(left_out > 1 - _SHARE_KEPT))
+    count = min(len(axes), -(-max(needed, 1) // _AXES_AT_A_TIME) * _AXES_AT_A_TIME)
+    turned = np.linalg.qr(np.random.default_rng(0).standard_normal((count, count)))[0]
+    kept: Floats = (axes[:, -count:] @ turned).astype(np.float32)
+    return kept
