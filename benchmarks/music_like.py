@@ -6,8 +6,8 @@ writes `music_like.npz`, which lies beside this file: what the vectors of the ba
 the valid and test splits, which the model has not learnt from, have in common. `likeness` draws
 songs from that: the mean vectors of a song in all five parts together (640 numbers) from one normal
 distribution, what its segments add to them from another, both with the measured mean and
-covariance, on the principal axes that hold 99 % of the variance; which parts a song has, and in
-which of their segments they sound, by the measured shares. Normal distributions have no clusters,
+covariance, on the principal axes that hold 99 % of the variance; and in which segments a part
+sounds, by the measured share, of every song alike. Normal distributions have no clusters,
 so that the nearest songs are less near than in music; what is kept is how many directions vectors
 fill, how far the segments of a song are apart, and what the parts tell of each other.
 """
@@ -61,13 +61,11 @@ def measure(corpus, model):
     songs, shares = np.array(songs), np.array(shares)
     centre = np.nanmean(songs, axis=0)
     off = np.nan_to_num(songs - centre)  # a part that a song has not is like the mean
-    has = shares > 0
     return {
         "centre": centre.astype(np.float16),
         "between": principal(off).astype(np.float16),
         "within": principal(np.concatenate(inside)).astype(np.float16),
-        "has": has.mean(axis=0),
-        "sounds": np.array([shares[has[:, p], p].mean() for p in range(len(PARTS))]),
+        "sounds": shares.mean(axis=0),
     }
 
 
@@ -85,9 +83,7 @@ def likeness(rng, songs, segments):
         some = some.reshape(-1, len(PARTS), BLOCK_DIMENSIONS)
         some /= np.linalg.norm(some, axis=-1, keepdims=True)
         vectors[first * segments : (first + count) * segments] = some
-    has = rng.random((songs, len(PARTS))) < known["has"]
-    sounding = has.repeat(segments, axis=0)
-    sounding &= rng.random(sounding.shape) < known["sounds"]
+    sounding = rng.random((songs * segments, len(PARTS))) < known["sounds"]
     return vectors, np.where(sounding, 0.9, 0.1).astype(np.float32)
 
 
@@ -99,7 +95,7 @@ def main():
     with one_thread():
         known = measure(given.corpus, load_model(given.model))
     np.savez_compressed(MEASURED, **known)
-    print({name: array.shape for name, array in known.items()}, known["has"], known["sounds"])
+    print({name: array.shape for name, array in known.items()}, known["sounds"])
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ from search import PER_PIECE, made_part
 
 from stemwise.library.catalogue import Catalogue
 from stemwise.library.metadata import FORMAT, Metadata, write_metadata
+from stemwise.library.search import prepare
 from stemwise.library.store import Store
 from stemwise.library.tables import schema
 from stemwise.models.checkpoint import load_model
@@ -101,6 +102,7 @@ def make_catalogue(folder, songs, kind, seed=0):
                  segment_seconds=model.segment_seconds,
                  created=datetime.now(UTC).isoformat(timespec="seconds")),
     )  # fmt: skip
+    prepare(Catalogue.open(folder))  # as an index does
 
 
 def make_music(folder, files, seed=0):
@@ -143,35 +145,41 @@ async def ask(client, identifier, mix):
     return response.json()["took_ms"]
 
 
-async def one_client(base, identifiers, pause, until, start, found, inner, mix):
+async def one_client(client, identifiers, pause, until, start, found, inner, mix):
     """Ask until `until`, in mix number `mix` first; append latencies in ms to `found`."""
-    async with httpx.AsyncClient(base_url=base, timeout=120) as client:
-        due = start
-        for k, identifier in enumerate(identifiers):
-            if pause:
-                await asyncio.sleep(max(0.0, due - time.perf_counter()))
-                began, due = due, due + pause
-            else:
-                began = time.perf_counter()
-            if began >= until:
-                return
-            inner.append(await ask(client, identifier, MIXES[(mix + k) % len(MIXES)]))
-            found.append(1000 * (time.perf_counter() - began))
+    due = start
+    for k, identifier in enumerate(identifiers):
+        if pause:
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            began, due = due, due + pause
+        else:
+            began = time.perf_counter()
+        if began >= until:
+            return
+        inner.append(await ask(client, identifier, MIXES[(mix + k) % len(MIXES)]))
+        found.append(1000 * (time.perf_counter() - began))
 
 
 async def crowd(base, identifiers, clients, pause, seconds, mixed=False):
     """Let `clients` ask for `seconds`; return latencies and what searches took inside, in ms."""
     found, inner = [], []
-    start = time.perf_counter()
     share = len(identifiers) // clients
-    await asyncio.gather(
-        *(
-            one_client(base, identifiers[c * share : (c + 1) * share], pause, start + seconds,
-                       start + (pause or 0) * c / clients, found, inner, c if mixed else 0)
-            for c in range(clients)
-        )
-    )  # fmt: skip
-    return found, inner, time.perf_counter() - start
+    async with contextlib.AsyncExitStack() as stack:
+        crew = []
+        for _ in range(clients):  # connected before the clock runs: that takes a client long
+            client = httpx.AsyncClient(base_url=base, timeout=120)
+            crew.append(await stack.enter_async_context(client))
+            await client.get("/api/v1/health")
+        start = time.perf_counter()
+        await asyncio.gather(
+            *(
+                one_client(client, identifiers[c * share : (c + 1) * share], pause,
+                           start + seconds, start + (pause or 0) * c / clients, found, inner,
+                           c if mixed else 0)
+                for c, client in enumerate(crew)
+            )
+        )  # fmt: skip
+        return found, inner, time.perf_counter() - start
 
 
 def processor_seconds(pid):
@@ -247,7 +255,7 @@ def main():
         if not (place / "catalogue" / "catalogue.json").exists():
             make_catalogue(place / "catalogue", options.songs, options.vectors)
         if options.index and not (place / "music").exists():
-            make_music(place / "music", 60)
+            make_music(place / "music", 150)
         (place / "music").mkdir(exist_ok=True)
         copy = place / "served"  # an index adds to it
         shutil.rmtree(copy, ignore_errors=True)

@@ -55,7 +55,6 @@ class Services:
 
     async def start(self) -> None:
         """Begin to read the catalogue; requests that need it wait for that."""
-        torch.set_num_threads(1)
         threadpool_limits(1, user_api="blas")  # searches run side by side: more would but wait
         self.current.start()
         if self.settings.prepare_uploads:
@@ -114,7 +113,7 @@ class Services:
     async def _run(self, call: Callable[[], T], limiter: anyio.CapacityLimiter) -> T:
         if limiter.statistics().tasks_waiting >= self.settings.waiting_at_most:
             raise HttpError("busy", "too many requests are waiting", "try again in a second")
-        return await anyio.to_thread.run_sync(call, limiter=limiter)
+        return await anyio.to_thread.run_sync(_in_one_thread, call, limiter=limiter)
 
     def model_for_uploads(self) -> tuple[str, float]:
         """Return the model that describes uploads, and the length of its segments in seconds."""
@@ -172,6 +171,12 @@ class Services:
                 upload_max_seconds=settings.upload_max_seconds,
             ),
         )
+
+
+def _in_one_thread(call: Callable[[], T]) -> T:
+    """Return what `call` does, which starts no threads; OpenMP has a setting for each thread."""
+    torch.set_num_threads(1)
+    return call()
 
 
 def _services(request: Request) -> Services:
