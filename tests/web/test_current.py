@@ -1,10 +1,13 @@
 """The catalogue as the server knows it: when requests wait, and for what."""
 
+import gc
 import threading
+import weakref
 
 import pytest
 
 from stemwise.library.snapshot import Snapshot
+from stemwise.web.current import Holding
 
 
 @pytest.fixture
@@ -57,3 +60,17 @@ def test_a_catalogue_that_could_not_be_made_ready_is_tried_again(stored, start, 
             answer = client.post("/search", json={"queries": [{"track": track}]})
     assert not failures
     assert answer.status_code == 200
+
+
+def test_what_was_known_goes_without_a_collection(stored):
+    """So that it may be kept out of collections, which take long where there is much of it."""
+    holding = Holding(Snapshot(stored))
+    holding.prepare()
+    kept = [holding, holding.snapshot, holding.snapshot.sieve, holding.albums, holding.lookup]
+    known = [weakref.ref(one) for one in kept]
+    gc.disable()
+    try:
+        del holding, kept
+        assert [one() for one in known] == [None] * 5
+    finally:
+        gc.enable()

@@ -6,6 +6,7 @@ changes; it rests ten times as long as the last reading took, so that an index t
 does not keep the server reading.
 """
 
+import gc
 import logging
 import os
 import sys
@@ -164,6 +165,9 @@ class Current:
             if fresh is not self._ready:
                 fresh.prepare()
                 self._holding = self._ready = fresh
+                # To look through all pieces for cycles stops all requests for a fifth of a second
+                # with 10,000 songs; there are none, and what is dropped goes without.
+                gc.freeze()
                 self._took_seconds = time.monotonic() - began
 
     def _read(self) -> Holding:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
@@ -33,6 +34,7 @@ __all__ = ["Here", "Services"]
 T = TypeVar("T")
 _DECODERS = 2
 _READERS = 4
+_SWITCH_SECONDS = 0.0005  # what asks for the interpreter waits so long while others compute
 
 
 class Services:
@@ -56,6 +58,7 @@ class Services:
     async def start(self) -> None:
         """Begin to read the catalogue; requests that need it wait for that."""
         threadpool_limits(1, user_api="blas")  # searches run side by side: more would but wait
+        sys.setswitchinterval(_SWITCH_SECONDS)
         self.current.start()
         if self.settings.prepare_uploads:
             self._warming = asyncio.create_task(self._warm_up())
