@@ -255,7 +255,7 @@ def main():
         if not (place / "catalogue" / "catalogue.json").exists():
             make_catalogue(place / "catalogue", options.songs, options.vectors)
         if options.index and not (place / "music").exists():
-            make_music(place / "music", 150)
+            make_music(place / "music", round(15 * options.seconds))
         (place / "music").mkdir(exist_ok=True)
         copy = place / "served"  # an index adds to it
         shutil.rmtree(copy, ignore_errors=True)
