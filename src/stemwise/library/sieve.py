@@ -30,7 +30,7 @@ For the pieces that this leaves, each segment of the query is compared with z in
 costs more, and a bound can then be lower than D by rounding and by silence only.
 
 **Few dimensions.** The vectors of music fill few of their 128 dimensions: a quarter holds more than
-99 % of their squared length (docs/search.md). z and v are projected on the principal axes of the
+99 % of their squared length (docs/log.md). z and v are projected on the principal axes of the
 part, as many as hold `_SHARE_KEPT` of it; what is left out of a product is at most ‖v'‖ ‖z'‖, where
 v' and z' are what is left of the vectors, and is taken off with the largest ‖z'‖ of the piece.
 
