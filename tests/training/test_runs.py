@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -235,21 +236,32 @@ name = "seen-" + os.environ.get("RANK", "0") + "-of-" + os.environ.get("WORLD_SI
 """
 
 
-def test_two_processes_share_out_the_same_batches(bank, tmp_path):
+def test_two_launchers_share_out_the_same_batches(bank, tmp_path):
+    """As on two machines: each has a `torchrun` of its own, as docs/scale.md starts them."""
     script = tmp_path / "train_it.py"
-    for processes in (1, 2):
-        run = tmp_path / str(processes) / "run"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for machines in (1, 2):
+        run = tmp_path / str(machines) / "run"
         script.write_text(
             PROCESS.format(
                 tests=str(Path(__file__).parents[1]), bank=str(bank.directory), run=str(run)
             )
         )
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-                    "--standalone"]  # fmt: skip
-        command = [*(launcher if processes == 2 else [sys.executable]), str(script)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False,
-                              env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2",
+                    "--nproc-per-node", "1", "--master-addr", "127.0.0.1",
+                    "--master-port", port]  # fmt: skip
+        commands = [[sys.executable, script]]
+        if machines == 2:
+            commands = [[*launcher, "--node-rank", str(rank), script] for rank in (0, 1)]
+        started = [
+            subprocess.Popen(command, stderr=subprocess.PIPE, text=True,
+                             env=os.environ | {"OMP_NUM_THREADS": "1"})
+            for command in commands
+        ]  # fmt: skip
+        said = [process.communicate(timeout=300)[1] for process in started]
+        assert [process.returncode for process in started] == [0] * machines, said[0][-3000:]
         assert load_model(run / "compact_direct_scratch.safetensors")
     whole = pickle.loads((tmp_path / "1/run/seen-0-of-1").read_bytes())
     shares = [pickle.loads((tmp_path / f"2/run/seen-{rank}-of-2").read_bytes()) for rank in (0, 1)]
