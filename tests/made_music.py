@@ -36,7 +36,7 @@ def write_sndfile(path, sound, rate_hz=44100, **options):
 
 
 def write_av(path, sound, codec, rate_hz=44100, layout="stereo", **options):
-    """Write (N,) to all channels through FFmpeg."""
+    """Write (N,) to all channels through FFmpeg, or (C, N)."""
     with av.open(str(path), "w", **options) as container:
         track = container.add_stream(codec, rate=rate_hz, layout=layout)
         track.bit_rate = 128_000
@@ -44,7 +44,9 @@ def write_av(path, sound, codec, rate_hz=44100, layout="stereo", **options):
         channels = track.codec_context.layout.nb_channels
         size = track.codec_context.frame_size or 1024
         resampler = av.AudioResampler(track.codec_context.format, layout, rate_hz, size)
-        frame = av.AudioFrame.from_ndarray(np.stack([sound] * channels), "fltp", layout)
+        frame = av.AudioFrame.from_ndarray(
+            np.stack([sound] * channels) if sound.ndim == 1 else sound, "fltp", layout
+        )
         frame.sample_rate = rate_hz
         frame.time_base = Fraction(1, rate_hz)
         frame.pts = 0

@@ -26,6 +26,7 @@ import re
 import stat
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -77,8 +78,10 @@ def open_file(path: Path | str) -> io.FileIO:
     return file
 
 
-def decode(path: Path) -> Iterator[tuple[int, Wave]]:
+def decode(path: Path, *, stereo: bool = False) -> Iterator[tuple[int, Wave]]:
     """Yield (rate in Hz, mono chunk (N,)) from start to end of `path`.
+
+    With `stereo` chunks are (2, N): the channels if there are two, else their mean twice.
 
     Chunks may be empty; there may be none. Samples are passed on even if they are not finite.
 
@@ -94,7 +97,11 @@ def decode(path: Path) -> Iterator[tuple[int, Wave]]:
         if not magic:
             raise AudioError(f"{path} is empty: 0 bytes")
         sound = _sndfile(file) if magic in _SNDFILE_MAGIC else None
-        found = _decoded_av(path, file) if sound is None else _decoded_sndfile(path, sound)
+        found = (
+            _decoded_av(path, file, stereo)
+            if sound is None
+            else _decoded_sndfile(path, sound, stereo)
+        )
         with contextlib.closing(found) as chunks:
             for rate_hz, chunk in chunks:
                 if not SLOWEST_HZ <= rate_hz <= FASTEST_HZ:
@@ -120,7 +127,7 @@ def _sndfile(file: io.FileIO) -> soundfile.SoundFile | None:
     return None
 
 
-def _decoded_sndfile(path: Path, sound: soundfile.SoundFile) -> _Chunks:
+def _decoded_sndfile(path: Path, sound: soundfile.SoundFile, stereo: bool) -> _Chunks:
     rate_hz = sound.samplerate
     size = _DECODE_SAMPLES * _USUAL_CHANNELS // max(_USUAL_CHANNELS, sound.channels)
     found = 0
@@ -134,8 +141,8 @@ def _decoded_sndfile(path: Path, sound: soundfile.SoundFile) -> _Chunks:
                 found += len(block)
                 # a mean over the last axis takes ten times as long as this copy and mean
                 with np.errstate(invalid="ignore", over="ignore"):
-                    mono: Wave = np.ascontiguousarray(block.T).mean(axis=0, dtype=np.float32)
-                yield rate_hz, mono
+                    mixed: Wave = _mixed(np.ascontiguousarray(block.T), np.float32, stereo)
+                yield rate_hz, mixed
         except soundfile.LibsndfileError as error:
             raise _not_whole(path, sound.frames, max(found, sound.tell()), rate_hz) from error
         _check_whole(path, promised=sound.frames, found=found, rate_hz=rate_hz)
@@ -147,7 +154,7 @@ def _is_unknown(size_bytes: int) -> bool:
     return size == 0 or any(abs(size - end) <= _SLACK_BYTES for end in (2**31, 2**32))
 
 
-def _decoded_av(path: Path, file: io.FileIO) -> _Chunks:
+def _decoded_av(path: Path, file: io.FileIO, stereo: bool) -> _Chunks:
     found = rate_hz = 0
     options = {
         "fd": str(file.fileno()),
@@ -163,7 +170,7 @@ def _decoded_av(path: Path, file: io.FileIO) -> _Chunks:
             for frame in _gathered(path, _packed(_frames(container, track))):
                 rate_hz = frame.sample_rate
                 found += frame.samples
-                yield rate_hz, _mixed_down(frame)
+                yield rate_hz, _samples(frame, stereo)
             promised_seconds = _promised_seconds(file, container, track)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise AudioError(f"{path} cannot be decoded: {_reason(error)}") from error
@@ -239,17 +246,25 @@ def _gathered(path: Path, frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioF
         yield joined
 
 
-def _mixed_down(frame: av.AudioFrame) -> Wave:
-    """Return the mean over the channels of `frame`, float32 at full scale -1..1."""
+def _samples(frame: av.AudioFrame, stereo: bool) -> Wave:
+    """Return the channels of `frame` mixed, float32 at full scale -1..1."""
     data: NDArray[np.generic] = frame.to_ndarray()
     if not frame.format.is_planar:
         data = np.ascontiguousarray(data.reshape(-1, frame.layout.nb_channels).T)
     kind = frame.format.name.removesuffix("p")
     with np.errstate(invalid="ignore", over="ignore"):
-        mono: NDArray[np.float64] = data.mean(axis=0, dtype=np.float64)
+        mixed = _mixed(data, np.float64, stereo)
         if kind in _INTEGER_SCALE:
-            mono = (mono - (128.0 if kind == "u8" else 0.0)) / _INTEGER_SCALE[kind]
-        return mono.astype(np.float32)
+            mixed = (mixed - (128.0 if kind == "u8" else 0.0)) / _INTEGER_SCALE[kind]
+        return mixed.astype(np.float32)
+
+
+def _mixed(channels: NDArray[Any], dtype: type[np.floating], stereo: bool) -> NDArray[Any]:
+    """Return the mean of `channels` (C, N) as (N,); with `stereo` two channels or that twice."""
+    if stereo and len(channels) == 2:
+        return channels.astype(dtype)
+    mono: NDArray[Any] = channels.mean(axis=0, dtype=dtype)
+    return np.stack([mono, mono]) if stereo else mono
 
 
 def _promised_seconds(

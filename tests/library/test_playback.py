@@ -3,6 +3,7 @@ import io
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from made_music import tone, write_av, write_sndfile
 from stemwise.audio import load
@@ -80,3 +81,42 @@ def test_flac_stands_in_for_the_file(tmp_path):
     with pytest.raises(AudioError):
         write_flac(tmp_path / "bad.wav", tmp_path / "bad.flac")
     assert not list(tmp_path.glob("bad.flac*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "step"), [("a.m4a", "alac", 1e-4), ("a.wv", "wavpack", 1 / 128)]
+)  # FFmpeg writes WavPack of 8 bits here
+def test_flac_keeps_two_channels(tmp_path, name, codec, step):
+    left, right = 0.8 * SOUND, 0.3 * tone(2, 44100, 5)
+    path = write_av(tmp_path / name, np.stack([left, right]), codec)
+    assert content_type(path) is None
+    write_flac(path, tmp_path / "out.flac")
+    found, rate_hz = soundfile.read(tmp_path / "out.flac")
+    assert rate_hz == 44100
+    assert found.shape == (len(SOUND), 2)
+    assert np.abs(found - np.stack([left, right], axis=1)).max() < step
+
+
+def test_flac_of_other_numbers_of_channels_and_of_high_rates_is_stereo_too(tmp_path):
+    sounds = np.stack([SOUND, -SOUND / 2, SOUND, SOUND], axis=1)
+    soundfile.write(tmp_path / "four.wav", sounds, 44100, subtype="DOUBLE")
+    write_flac(tmp_path / "four.wav", tmp_path / "four.flac")
+    four, _ = soundfile.read(tmp_path / "four.flac")
+    assert np.abs(four - sounds.mean(axis=1, keepdims=True)).max() < 1e-4
+    fast = np.stack([tone(1, 192_000), 0.2 * tone(1, 192_000, 3)], axis=1)
+    soundfile.write(tmp_path / "fast.wav", fast, 192_000, subtype="DOUBLE")
+    write_flac(tmp_path / "fast.wav", tmp_path / "fast.flac")
+    slow, rate_hz = soundfile.read(tmp_path / "fast.flac")
+    assert (rate_hz, slow.shape) == (48_000, (48_000, 2))
+    expected = soxr.resample(fast, 192_000, 48_000)
+    assert np.abs(slow - expected)[2000:-2000].max() < 1e-3
+
+
+def test_the_flac_of_odd_samples_is_silent_there(tmp_path):
+    odd = np.stack([SOUND, SOUND], axis=1)
+    odd[1000] = np.nan
+    soundfile.write(tmp_path / "odd.wav", odd, 44100, subtype="DOUBLE")
+    write_flac(tmp_path / "odd.wav", tmp_path / "odd.flac")
+    found, _ = soundfile.read(tmp_path / "odd.flac")
+    assert (found[1000] == 0).all()
+    assert np.abs(np.delete(found - odd, 1000, axis=0)).max() < 1e-4

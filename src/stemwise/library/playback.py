@@ -1,7 +1,8 @@
 """Pieces to be listened to: what a browser plays as it is, and what it is given instead.
 
-Conventions: sound made here is mono, as `stemwise.decoding` mixes it down, 16 bits; louder than
-full scale is clipped. Memory does not grow with the length of a file.
+Conventions: 16 bits; louder than full scale is clipped. Stretches are mono, as `stemwise.decoding`
+mixes down; what stands in for a whole file keeps its two channels. Memory does not grow with the
+length of a file.
 """
 
 import io
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import soxr
 from mutagen.mp3 import MP3
 from mutagen.mp4 import MP4
 from numpy.typing import NDArray
@@ -123,7 +125,9 @@ def wav_bytes(blocks: Iterable[NDArray[np.float32]], rate_hz: int, samples: int)
 
 
 def write_flac(path: Path, target: Path) -> None:
-    """Write the sound of `path` to `target` as FLAC; the file appears whole or not at all.
+    """Write the sound of `path` to `target` as FLAC in stereo; it appears whole or not at all.
+
+    Of any other number of channels, both are the mean.
 
     Raises:
         AudioError: `path` cannot be decoded.
@@ -131,11 +135,26 @@ def write_flac(path: Path, target: Path) -> None:
     rate_hz = rate_of(path)
     partial = target.with_name(target.name + ".partial")
     try:
-        with soundfile.SoundFile(
-            partial, "w", rate_hz, 1, subtype="PCM_16", format="FLAC"
-        ) as sound:
-            for block in stream(path, rate_hz, _BLOCK_SECONDS):
-                sound.write(np.clip(block, -1, 1))
+        with (
+            soundfile.SoundFile(partial, "w", rate_hz, 2, subtype="PCM_16", format="FLAC") as sound,
+            closing(_stereo(path, rate_hz)) as blocks,  # type: ignore[type-var]
+        ):
+            for block in blocks:
+                sound.write(np.clip(np.nan_to_num(block), -1, 1))
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _stereo(path: Path, rate_hz: int) -> Iterator[NDArray[np.float32]]:
+    """Yield the sound of `path` as blocks (N, 2) at `rate_hz`."""
+    resampler: soxr.ResampleStream | None = None
+    with closing(decode(path, stereo=True)) as chunks:  # type: ignore[type-var]
+        for own_rate_hz, chunk in chunks:
+            if own_rate_hz == rate_hz:
+                yield chunk.T
+                continue
+            resampler = resampler or soxr.ResampleStream(own_rate_hz, rate_hz, 2, dtype="float32")
+            yield resampler.resample_chunk(np.ascontiguousarray(chunk.T))
+    if resampler is not None:
+        yield resampler.resample_chunk(np.zeros((0, 2), np.float32), last=True)
