@@ -260,7 +260,7 @@ async def _starred2(call: Call, services: Services) -> Content:
 
 
 async def _scan_status(call: Call, services: Services) -> Content:
-    holding = await services.browsable()
+    holding = await services.holding()
     return {"scanStatus": {"scanning": services.jobs.busy, "count": len(holding.pieces)}}
 
 

@@ -205,7 +205,7 @@ async def _sonic_path(call: Call, services: Services) -> Mapping[str, Any]:
 async def _stream(call: Call, services: Services) -> Response:
     if call.get("format") == "raw":
         return await _file(call, services, attached=False)
-    holding = await services.browsable()
+    holding = await services.holding()
     identifier = call.need("id")
     number_of(holding, identifier)
     path, kind = await services.decode(lambda: services.sound.file(holding, identifier))
