@@ -17,9 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stemwise.audio import cut
 from stemwise.corpora.bank import bank_of
-from stemwise.library.description import describe_segment
+from stemwise.library.description import describe_wave
 from stemwise.library.embed import one_thread
 from stemwise.models.checkpoint import load_model
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS
@@ -45,11 +44,7 @@ def measure(corpus, model):
         if piece.split not in ("valid", "test"):
             continue
         wave = sum(bank.stem(number, part) for part in range(len(PARTS)))
-        size = round(model.segment_seconds * model.sample_rate_hz)
-        blocks = (wave[first : first + size] for first in range(0, len(wave), size))
-        pieces = cut(blocks, model.sample_rate_hz, model.segment_seconds, name="a song")
-        found = [describe_segment(one, model) for _, one in pieces]
-        vectors, presence = (np.array(one) for one in zip(*found, strict=True))
+        _, vectors, presence = describe_wave(wave, model, name="a song")
         sounding = presence >= 0.5  # (S, 5)
         counts = np.maximum(sounding.sum(axis=0), 1)[:, None]
         mean = (vectors * sounding[..., None]).sum(axis=0) / counts

@@ -23,9 +23,9 @@ import numpy as np
 import soxr
 from pedalboard import HighShelfFilter, LowShelfFilter, PeakFilter, Pedalboard
 
-from stemwise.audio import cut, load
+from stemwise.audio import load
 from stemwise.corpora.bank import bank_of
-from stemwise.library.description import describe_segment
+from stemwise.library.description import describe_wave
 from stemwise.library.duplicates import Recording
 from stemwise.library.embed import one_thread
 from stemwise.models.checkpoint import load_model
@@ -71,11 +71,7 @@ ALTERED = {
 def described(wave, rate_hz, model):
     """Return the vectors of `wave` as those of a file."""
     own = soxr.resample(wave, rate_hz, model.sample_rate_hz).astype(np.float32)
-    size = round(model.segment_seconds * model.sample_rate_hz)
-    blocks = (own[first : first + size] for first in range(0, len(own), size))
-    pieces = cut(blocks, model.sample_rate_hz, model.segment_seconds, name="made")
-    found = [(start, *describe_segment(one, model)) for start, one in pieces]
-    starts, embeddings, presence = (np.array(one) for one in zip(*found, strict=True))
+    starts, embeddings, presence = describe_wave(own, model, name="made")
     return Recording(len(wave) / rate_hz, starts, embeddings, presence >= 0.5)
 
 

@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stemwise.audio import RANGE_THRESHOLD
+from stemwise.audio import RANGE_THRESHOLD, cut
 from stemwise.errors import ModelError
 from stemwise.models.checkpoint import Model
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS
 
 __all__ = ["MOST_AT_ONCE", "Described", "Describer", "batch_that_fits", "describe_segment",
-           "describe_segments", "describer"]  # fmt: skip
+           "describe_segments", "describe_wave", "describer"]  # fmt: skip
 
 UNIT_TOLERANCE = 1e-3
 MOST_AT_ONCE = 256
@@ -88,6 +88,34 @@ def describe_segment(wave: Floats, model: Model) -> Described:
     """
     embeddings, presences = describe_segments(wave[None], model)
     return embeddings[0], presences[0]
+
+
+def describe_wave(
+    wave: Floats, model: Model, *, name: str
+) -> tuple[NDArray[np.float64], Floats, Floats]:
+    """Return starts in seconds (S,), embeddings (S, 5, 128) and presences (S, 5) of sound (N,).
+
+    It is cut as a music file is (`stemwise.audio.segments`).
+
+    Args:
+        wave: at the model's rate.
+        model: as of `describe_segment`.
+        name: what an error calls the sound.
+
+    Raises:
+        AudioError: shorter than a second.
+        ModelError: as `describe_segment`.
+    """
+    size = round(model.segment_seconds * model.sample_rate_hz)
+    blocks = (wave[first : first + size] for first in range(0, len(wave), size))
+    found = [
+        (start_seconds, *describe_segment(one, model))
+        for start_seconds, one in cut(
+            blocks, model.sample_rate_hz, model.segment_seconds, name=name
+        )
+    ]
+    starts, embeddings, presences = zip(*found, strict=True)
+    return np.array(starts), np.stack(embeddings), np.stack(presences)
 
 
 @torch.inference_mode()

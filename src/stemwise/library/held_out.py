@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stemwise.audio import cut
 from stemwise.errors import ModelError, UsageError
 from stemwise.library.calibration import Calibration, calibrate
-from stemwise.library.description import describe_segment
+from stemwise.library.description import describe_wave
 from stemwise.library.distances import Space
 from stemwise.library.embed import one_thread
 from stemwise.library.hubs import FEWEST_PIECES, hub_terms
 from stemwise.library.tables import Piece
-from stemwise.library.vectors import Floats, Vectors, vectors_in_memory
+from stemwise.library.vectors import Vectors, vectors_in_memory
 from stemwise.models.checkpoint import Model
 from stemwise.parts import PARTS
 
@@ -69,7 +68,10 @@ def describe_mixtures(
 ) -> tuple[Vectors, NDArray[np.int64]]:
     """Return the vectors of `mixtures`, and the number of the song of each (P,)."""
     found = sorted(
-        ((_piece(one), one.song, *_describe(model, one)) for one in mixtures),
+        (
+            (_piece(one), one.song, *describe_wave(one.wave, model, name=one.name))
+            for one in mixtures
+        ),
         key=lambda described: described[0].content,
     )
     names = {song: k for k, song in enumerate(sorted({song for _, song, *_ in found}))}
@@ -89,17 +91,3 @@ def _piece(mixture: Mixture) -> Piece:
         Path(mixture.name), content, 0, 0, 0.0, 1, mixture.name, "", "", None, "", None,
         missing=False,
     )  # fmt: skip
-
-
-def _describe(model: Model, mixture: Mixture) -> tuple[NDArray[np.float64], Floats, Floats]:
-    """Return starts (S,), embeddings (S, 5, 128) and presences (S, 5)."""
-    size = round(model.segment_seconds * model.sample_rate_hz)
-    blocks = (mixture.wave[first : first + size] for first in range(0, len(mixture.wave), size))
-    found = [
-        (start_seconds, *describe_segment(wave, model))
-        for start_seconds, wave in cut(
-            blocks, model.sample_rate_hz, model.segment_seconds, name=mixture.name
-        )
-    ]
-    starts, embeddings, presences = zip(*found, strict=True)
-    return np.array(starts), np.stack(embeddings), np.stack(presences)
