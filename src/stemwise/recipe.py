@@ -24,20 +24,10 @@ from stemwise.models.direct import DirectReconst, DirectShape
 from stemwise.models.direct_mask import DirectMaskShape
 
 __all__ = [
-    "BatchSettings",
-    "CascadeRecipe",
-    "CleanRecipe",
-    "ContrastiveSettings",
-    "DirectMaskRecipe",
-    "DirectRecipe",
-    "MaskedSettings",
-    "PretrainingSettings",
-    "Recipe",
-    "SegmentSettings",
-    "StageSettings",
-    "TripletSettings",
-    "load_recipe",
-]
+    "BatchSettings", "CascadeRecipe", "CleanRecipe", "ContrastiveSettings", "DirectMaskRecipe",
+    "DirectRecipe", "MaskedSettings", "PresenceSettings", "PretrainingSettings", "Recipe",
+    "SegmentSettings", "StageSettings", "TripletSettings", "load_recipe",
+]  # fmt: skip
 
 
 class Section(BaseModel):
@@ -108,11 +98,9 @@ class TripletSettings(StageSettings):
         return -(-self.triplets_per_epoch // self.batch)
 
 
-class PretrainingSettings(StageSettings):
-    """Direct's pre-training on concatenated Clean vectors, over subsets of the stems."""
+class ItemSettings(StageSettings):
+    """A stage that draws items one by one."""
 
-    songs: int = Field(description="Songs to draw from, the first of the split; 0: all.", ge=0)
-    segments_per_song: int = Field(description="Segments of each song at most.", gt=0)
     items_per_epoch: int = Field(description="Items per epoch.", gt=0)
     valid_items: int = Field(description="Items of the validation loss.", gt=0)
 
@@ -120,6 +108,20 @@ class PretrainingSettings(StageSettings):
     def steps_per_epoch(self) -> int:
         """Batches that make an epoch."""
         return -(-self.items_per_epoch // self.batch)
+
+
+class PretrainingSettings(ItemSettings):
+    """Direct's pre-training on concatenated Clean vectors, over subsets of the stems."""
+
+    songs: int = Field(description="Songs to draw from, the first of the split; 0: all.", ge=0)
+    segments_per_song: int = Field(description="Segments of each song at most.", gt=0)
+
+
+class PresenceSettings(ItemSettings):
+    """Direct-Mask's head of presence, all else at rest, on segments as long as in use."""
+
+    hop_seconds: float = Field(description="Step between segments, in seconds.", gt=0)
+    whole: float = Field(description="Share of items with all parts of the piece.", ge=0, le=1)
 
 
 class BatchSettings(Section):
@@ -291,11 +293,14 @@ class DirectMaskRecipe(Recipe):
     method: Literal["direct-mask"]
     model: DirectMaskShape
     masked: MaskedSettings
+    presence: PresenceSettings | None = None
 
     @model_validator(mode="after")
-    def _alone(self) -> Self:
-        if self.stages != ("masked",):
-            raise ValueError("Direct-Mask has one stage: masked")
+    def _in_order(self) -> Self:
+        wanted = ("masked", "presence") if self.model.presence == "linear" else ("masked",)
+        if self.stages != wanted:
+            kind = self.model.presence
+            raise ValueError(f"with model.presence = {kind} the stages are: {', '.join(wanted)}")
         return self
 
 

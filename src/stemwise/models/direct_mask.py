@@ -9,6 +9,9 @@ Conventions: a mixture is (B, N) float32 in -1..1; mel magnitudes are (B, F, T);
 (B, I, F, T) in 0..1 with sum 1 over the I = 5 parts; an embedding is (B, I, D) with D = 128, blocks
 of length 1; presence logits are (B, I).
 
+Presence is told by a part's share of the sound, or (`presence = "linear"`) by a head that a stage
+of its own fits when all else is done, to tell whether the part sounds in every stretch (rule A).
+
 Levels are relative to the mixture's mean magnitude, so that how loud a recording is does not
 matter, and end at -60 dB, so that digital silence is no landmark.
 """
@@ -30,6 +33,8 @@ FLOOR = 1e-3  # of a level, against the mixture's mean
 DEPTH = 3.0  # what a logarithm of levels is divided by, to be about 1
 LEAST_SHARE = 1e-4
 INPUTS = 2  # of an extractor: level and mask
+STRETCH_SECONDS = 2.5  # rule A wants a part to sound in every one, of a ten-second segment
+CUES = 3  # of each number of the bottleneck: its mean, least and greatest over time
 
 
 class DirectMaskShape(BaseModel):
@@ -50,6 +55,9 @@ class DirectMaskShape(BaseModel):
     )
     channels: tuple[int, ...] = Field(
         description="Channels of each layer of the extractors.", min_length=1
+    )
+    presence: Literal["share", "linear"] = Field(
+        default="share", description="A part's share of the sound, or a head with a stage for it."
     )
     segment_seconds: float = Field(
         default=10.0, description="Length of the segments embedded in use, in seconds.", gt=0
@@ -90,13 +98,23 @@ class DirectMask(nn.Module):
         self.readers = nn.ModuleList(PartReader(shape.n_mels, shape.channels) for _ in PARTS)
         self.presence_scale = nn.Parameter(torch.ones(len(PARTS)))
         self.presence_bias = nn.Parameter(torch.zeros(len(PARTS)))
+        if shape.presence == "linear":
+            bins_out = -(-shape.n_mels // (1 << len(shape.mask_channels)))
+            width = CUES * shape.mask_channels[-1] * bins_out + len(PARTS)
+            self.presence_head = nn.Sequential(
+                nn.BatchNorm1d(width, affine=False), nn.Linear(width, len(PARTS))
+            )
 
     def masks(self, mel: torch.Tensor) -> torch.Tensor:
         """Return the masks (B, 5, F, T) of the mixture's mel magnitudes (B, F, T)."""
+        return self._shared_out(mel)[0]
+
+    def _shared_out(self, mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the masks, and the U-Net's bottleneck (B, C, F', T')."""
         levels = _levels(mel / _loudness(mel))[:, None]
         *skips, bottleneck = self.encoder.features(levels.to(memory_format=torch.channels_last))
         logits = self.decoder.logits(bottleneck, skips, mel.shape[-2:])
-        return logits.float().softmax(dim=1)
+        return logits.float().softmax(dim=1), bottleneck
 
     def blocks(self, masks: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
         """Return the embedding (B, 5, 128) of a mixture that is shared out by `masks`."""
@@ -108,9 +126,25 @@ class DirectMask(nn.Module):
 
     def presence(self, masks: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
         """Return the presence logits (B, 5): linear in the logarithm of the part's share."""
-        share = (masks * mel[:, None]).mean(dim=(2, 3)) / _loudness(mel)[:, 0]
+        share = _shares(masks, mel).mean(dim=2)
         logits: torch.Tensor = (share + LEAST_SHARE).log() * self.presence_scale
         return logits + self.presence_bias
+
+    def cues(self, mel: torch.Tensor) -> torch.Tensor:
+        """Return what the linear head tells presence from, (B, W), of mel magnitudes (B, F, T)."""
+        return self._cues(*self._shared_out(mel), mel)
+
+    def _cues(
+        self, masks: torch.Tensor, bottleneck: torch.Tensor, mel: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the logarithm of each part's least share in any stretch, and the bottleneck's."""
+        shares = _shares(masks, mel)
+        frames = STRETCH_SECONDS * self.shape.sample_rate_hz / self.shape.hop_samples
+        stretch = min(round(frames), shares.shape[2])
+        least = functional.avg_pool1d(shares, stretch, max(1, stretch // 6)).amin(dim=2)
+        deep = bottleneck.float()
+        over_time = (deep.mean(dim=3), deep.amin(dim=3), deep.amax(dim=3))
+        return torch.cat([(least + LEAST_SHARE).log(), torch.cat(over_time, 1).flatten(1)], dim=1)
 
     def forward(self, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the embedding (B, 5, 128) and the presence logits (B, 5) of `mixture` (B, N)."""
@@ -122,8 +156,11 @@ class DirectMask(nn.Module):
 
     def read(self, mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the embedding (B, 5, 128) and the presence logits (B, 5) of mel magnitudes."""
-        masks = self.masks(mel)
-        return self.blocks(masks, mel), self.presence(masks, mel)
+        masks, bottleneck = self._shared_out(mel)
+        if self.shape.presence == "share":
+            return self.blocks(masks, mel), self.presence(masks, mel)
+        logits = self.presence_head(self._cues(masks, bottleneck, mel))
+        return self.blocks(masks, mel), logits
 
     def embed(self, mixture: torch.Tensor) -> torch.Tensor:
         """Return the embedding (B, 5, 128) of `mixture` (B, N).
@@ -156,6 +193,11 @@ class DirectMask(nn.Module):
 def _loudness(mel: torch.Tensor) -> torch.Tensor:
     """Return the mean magnitude (B, 1, 1)."""
     return mel.mean(dim=(1, 2), keepdim=True) + 1e-8
+
+
+def _shares(masks: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
+    """Return the part's share of the mixture's mean magnitude (B, 5, T), frame by frame."""
+    return (masks * mel[:, None]).mean(dim=2) / _loudness(mel)
 
 
 def _levels(relative: torch.Tensor) -> torch.Tensor:

@@ -9,11 +9,11 @@ the position of its piece in the bank and its first sample.
 
 from stemwise.sampling.contrast import contrastive_plan
 from stemwise.sampling.plan import Plan, Segments, Stream, generator, shuffled, tempo_clusters
-from stemwise.sampling.subsets import Subsets, draw_subset, subset_plan, subset_rows
+from stemwise.sampling.subsets import Subsets, draw_subset, presence_plan, subset_plan, subset_rows
 from stemwise.sampling.triplets import Triplets, listed_triplets, normal_triplets, pseudo_triplets
 
 __all__ = [
     "Plan", "Segments", "Stream", "Subsets", "Triplets", "contrastive_plan", "draw_subset",
-    "generator", "listed_triplets", "normal_triplets", "pseudo_triplets", "shuffled",
-    "subset_plan", "subset_rows", "tempo_clusters",
+    "generator", "listed_triplets", "normal_triplets", "presence_plan", "pseudo_triplets",
+    "shuffled", "subset_plan", "subset_rows", "tempo_clusters",
 ]  # fmt: skip

@@ -36,6 +36,8 @@ class Stream(IntEnum):
     SUBSET_ORDER = 6
     SUBSETS = 7
     SDR = 8
+    PRESENCE = 9
+    PRESENCE_ORDER = 10
 
 
 def generator(stream: Stream, seed: int, first: int = 0, second: int = 0) -> np.random.Generator:

@@ -1,4 +1,4 @@
-"""Subsets of the stems of one real segment: the items of Direct's pre-training.
+"""Subsets of the stems of one real segment: the items of Direct's pre-training, and of presence.
 
 Conventions: as in `stemwise.sampling`; V = 1 and no gains. A segment is numbered over all pieces.
 
@@ -18,7 +18,7 @@ from stemwise.errors import CorpusError
 from stemwise.parts import PARTS
 from stemwise.sampling.plan import Plan, Segments, Stream, generator, shuffled
 
-__all__ = ["Subsets", "draw_subset", "subset_plan", "subset_rows"]
+__all__ = ["Subsets", "draw_subset", "presence_plan", "subset_plan", "subset_rows"]
 
 # (31, I) all non-empty subsets of the parts
 SUBSETS = (np.arange(1, 2 ** len(PARTS))[:, None] >> np.arange(len(PARTS))) % 2 == 1
@@ -29,7 +29,7 @@ class Subsets:
     """A batch of subsets.
 
     Attributes:
-        plan: (B, 1, I), -1 for parts that are not in the subset or do not sound.
+        plan: (B, 1, I), -1 for parts that are left out.
         rows: (B,) number of the segment over all pieces of the split.
         present: (B, I) true for parts that are in the subset and sound.
     """
@@ -80,31 +80,73 @@ def subset_plan(
     if batch < 1 or per_song < 1 or (songs is not None and songs < 1):
         raise ValueError(f"need positive numbers, got {batch=}, {songs=}, {per_song=}")
     numbers = subset_rows(segments, seed, songs, per_song)
-    if not len(numbers):
-        raise CorpusError(
-            f"nothing sounds in any segment of the first {songs or len(segments.rows_of_song)} "
-            "songs: use other songs or another silence rule"
-        )
     items = range(index * batch, (index + 1) * batch)
-    turns = [divmod(item, len(numbers)) for item in items]
-    rows = numbers[[shuffled(Stream.SUBSET_ORDER, seed, n, len(numbers))[i] for n, i in turns]]
+    rows = _in_turn(segments, numbers, Stream.SUBSET_ORDER, seed, items)
     present = np.array(
         [
             draw_subset(segments.table[row], generator(Stream.SUBSETS, seed, item))
             for item, row in zip(items, rows, strict=True)
         ]
     )
-    pieces = np.where(present, segments.pieces[segments.rows[rows]][:, None], -1)[:, None]
+    return Subsets(_plan(segments, rows, present), rows, present)
+
+
+def presence_plan(
+    segments: Segments, seed: int, index: int, *, batch: int, whole: float, per_song: int = 300
+) -> Subsets:
+    """Draw a batch of segments, whole or with parts left out, to tell presence from.
+
+    Segments come in turn as in `subset_plan`. Other than there, a part that is kept stays in the
+    mixture even where it counts as silent, because it rests for a while: that is what is to be
+    told.
+
+    Args:
+        segments: where each part sounds.
+        seed: of the run.
+        index: of the batch, counted over the whole run.
+        batch: items, B.
+        whole: the chance, 0..1, that all parts are kept; else a subset is drawn (`draw_subset`).
+        per_song: segments of a song at most, of those where any part sounds.
+
+    Raises:
+        CorpusError: nothing sounds in any segment.
+    """
+    numbers = subset_rows(segments, seed, None, per_song)
+    items = range(index * batch, (index + 1) * batch)
+    rows = _in_turn(segments, numbers, Stream.PRESENCE_ORDER, seed, items)
+    kept = np.ones((batch, len(PARTS)), np.bool_)
+    for k, (item, row) in enumerate(zip(items, rows, strict=True)):
+        rng = generator(Stream.PRESENCE, seed, item)
+        if rng.random() >= whole:
+            sounding = segments.table[row]
+            kept[k] = draw_subset(sounding, rng) | (~sounding & (rng.random(len(PARTS)) < 0.5))
+    return Subsets(_plan(segments, rows, kept), rows, kept & segments.table[rows])
+
+
+def _in_turn(
+    segments: Segments, numbers: NDArray[np.int64], order: Stream, seed: int, items: range
+) -> NDArray[np.int64]:
+    """Return which of `numbers` the items are: each exactly once, then in another order."""
+    turns = [divmod(item, len(numbers)) for item in items]
+    return numbers[[shuffled(order, seed, n, len(numbers))[i] for n, i in turns]]
+
+
+def _plan(segments: Segments, rows: NDArray[np.int64], kept: NDArray[np.bool_]) -> Plan:
+    """Return the plan of the segments `rows` (B,) with the parts that are `kept` (B, I)."""
+    pieces = np.where(kept, segments.pieces[segments.rows[rows]][:, None], -1)[:, None]
     starts = np.repeat(segments.starts[rows][:, None, None], len(PARTS), axis=2)
-    plan = Plan(pieces, starts, np.zeros(pieces.shape), segments.length_samples)
-    return Subsets(plan, rows, present)
+    return Plan(pieces, starts, np.zeros(pieces.shape), segments.length_samples)
 
 
 @lru_cache(maxsize=4)
 def subset_rows(
     segments: Segments, seed: int, songs: int | None, per_song: int
 ) -> NDArray[np.int64]:
-    """Return the numbers of the segments that `subset_plan` draws from, song by song."""
+    """Return the numbers of the segments that `subset_plan` draws from, song by song.
+
+    Raises:
+        CorpusError: nothing sounds in any segment.
+    """
     rng = generator(Stream.SUBSET_SEGMENTS, seed)
     chosen = [np.zeros(0, np.int64)]
     for rows in list(segments.rows_of_song.values())[:songs]:
@@ -112,4 +154,10 @@ def subset_rows(
             [segments.firsts[k] + np.flatnonzero(segments.sounding[k].any(axis=1)) for k in rows]
         )
         chosen.append(rng.permutation(numbers)[:per_song])
-    return np.concatenate(chosen)
+    found = np.concatenate(chosen)
+    if not len(found):
+        raise CorpusError(
+            f"nothing sounds in any segment of the first {songs or len(segments.rows_of_song)} "
+            "songs: use other songs or another silence rule"
+        )
+    return found

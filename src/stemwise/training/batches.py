@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from stemwise.recipe import BatchSettings, PretrainingSettings, TripletSettings
+from stemwise.recipe import BatchSettings, PresenceSettings, PretrainingSettings, TripletSettings
 from stemwise.sampling import (
     Plan,
     Segments,
@@ -25,13 +25,14 @@ from stemwise.sampling import (
     contrastive_plan,
     listed_triplets,
     normal_triplets,
+    presence_plan,
     pseudo_triplets,
     subset_plan,
 )
 
 __all__ = [
-    "VALIDATION_SEED", "Aims", "Batch", "ContrastiveBatches", "Gatherer", "Source",
-    "SubsetBatches", "TripletBatches", "keep_memory",
+    "VALIDATION_SEED", "Aims", "Batch", "ContrastiveBatches", "Gatherer", "PresenceBatches",
+    "Source", "SubsetBatches", "TripletBatches", "keep_memory",
 ]  # fmt: skip
 
 Batch = dict[str, torch.Tensor]
@@ -156,6 +157,31 @@ class SubsetBatches(Dataset[Batch]):
         stems = self.source.gather(drawn.plan)[:, 0]
         aims = self.aims.of(self.source.share(drawn.rows), self.source.share(drawn.present))
         return {"mixture": stems.sum(dim=1), "aim": aims.to(stems.device)}
+
+
+class PresenceBatches(Dataset[Batch]):
+    """Batches to tell presence from: mixtures (B, N), and which parts sound in them (B, 5)."""
+
+    def __init__(self, source: Source, settings: PresenceSettings, *, epoch: int, items: int):
+        self.source, self.settings = source, settings
+        self.epoch, self.items = epoch, items
+
+    def __len__(self) -> int:
+        return -(-self.items // self.settings.batch)
+
+    def __getitem__(self, index: int) -> Batch:
+        if index >= len(self):
+            raise IndexError(index)
+        drawn = presence_plan(
+            self.source.segments,
+            self.source.seed,
+            self.epoch * len(self) + index,
+            batch=self.settings.batch,
+            whole=self.settings.whole,
+        )
+        stems = self.source.gather(drawn.plan)[:, 0]
+        playing = torch.from_numpy(self.source.share(drawn.present))
+        return {"mixture": stems.sum(dim=1), "playing": playing.to(stems.device)}
 
 
 @dataclass(frozen=True)

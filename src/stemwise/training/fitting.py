@@ -22,16 +22,17 @@ from stemwise.models.cascade import Clean
 from stemwise.models.checkpoint import METHODS, Network, load_model
 from stemwise.models.direct import Direct
 from stemwise.parts import PARTS
-from stemwise.recipe import BatchSettings, CascadeRecipe, CleanRecipe, Recipe
+from stemwise.recipe import BatchSettings, CascadeRecipe, CleanRecipe, Recipe, SegmentSettings
 from stemwise.training.batches import (
     ContrastiveBatches,
+    PresenceBatches,
     Source,
     SubsetBatches,
     TripletBatches,
 )  # fmt: skip
 from stemwise.training.contrast import ContrastiveStage
 from stemwise.training.cost import Cost
-from stemwise.training.masked import MaskedStage
+from stemwise.training.masked import MaskedStage, PresenceStage
 from stemwise.training.setting import Setting
 from stemwise.training.stages import DirectStage, PartStage, PretrainingStage, Stage
 from stemwise.training.teacher import pretraining_aims
@@ -40,6 +41,7 @@ from stemwise.training.validation import MesValidation
 
 __all__ = ["fit", "network_of"]
 
+OURS = {"contrastive": ContrastiveStage, "masked": MaskedStage, "presence": PresenceStage}
 HARMLESS = (
     "Checkpoint directory .* is not empty",
     ".*does not have many workers",
@@ -178,7 +180,7 @@ def _stage(
     settings = getattr(recipe, unit.stage)
     network: Any = network_of(recipe, unit)
     before = {u: load_model(weights[u]).network for u in earlier_units(recipe, unit)}
-    if unit.stage in ("features", "finetuning", "triplets"):
+    if unit.stage in ("features", "finetuning", "triplets", "presence"):
         for earlier in before.values():
             _take_weights(network, earlier)
     network = setting.synchronised(network)
@@ -191,9 +193,12 @@ def _stage(
         stage = PretrainingStage(network, settings.learning_rate, recipe.seed)
     else:
         network.to(memory_format=torch.channels_last)
-        kind = MaskedStage if unit.stage == "masked" else ContrastiveStage
-        stage = kind(network, settings, recipe.seed)
-    sources = {split: _source(recipe, setting, split) for split in ("train", "valid")}
+        stage = OURS[unit.stage](network, settings, recipe.seed)
+    cut = recipe.segments
+    if unit.stage == "presence":
+        as_used = {"seconds": recipe.model.segment_seconds, "hop_seconds": settings.hop_seconds}
+        cut = cut.model_copy(update=as_used)
+    sources = {split: _source(recipe, setting, split, cut) for split in ("train", "valid")}
     if isinstance(settings, BatchSettings):
         stage.batches = lambda _, epoch: ContrastiveBatches(sources["train"], settings, epoch)
     elif unit.stage == "pretraining":
@@ -204,6 +209,11 @@ def _stage(
         counts = {"train": settings.items_per_epoch, "valid": settings.valid_items}
         stage.batches = lambda split, epoch: SubsetBatches(
             sources[split], settings, epoch=epoch, items=counts[split], aims=aims[split]
+        )
+    elif unit.stage == "presence":
+        counts = {"train": settings.items_per_epoch, "valid": settings.valid_items}
+        stage.batches = lambda split, epoch: PresenceBatches(
+            sources[split], settings, epoch=epoch, items=counts[split]
         )
     else:
         counts = {"train": settings.triplets_per_epoch, "valid": settings.valid_triplets}
@@ -221,8 +231,7 @@ def _take_weights(network: torch.nn.Module, earlier: torch.nn.Module) -> None:
     network.load_state_dict(own | {k: v for k, v in earlier.state_dict().items() if k in own})
 
 
-def _source(recipe: Recipe, setting: Setting, split: str) -> Source:
-    cut = recipe.segments
+def _source(recipe: Recipe, setting: Setting, split: str, cut: SegmentSettings) -> Source:
     segments = setting.bank.segments(split, cut.seconds, cut.hop_seconds, cut.silence_rule)
     return setting.source(segments, split, recipe.seed)
 

@@ -1,4 +1,4 @@
-"""The stage of Direct-Mask: masks first, then identity through the masks as well.
+"""The stages of Direct-Mask: masks first, then identity through the masks as well; then presence.
 
 Each mixture is read twice, through the estimated masks and through the ideal ones, and both
 readings are compared with all others: so what is read off a mixture is drawn to what is read off
@@ -8,17 +8,20 @@ Departure: nothing of this is in the paper; see docs/method.md. Conventions: as 
 `stemwise.training.stages`.
 """
 
+from typing import Self
+
 import torch
 from torch.nn import functional
 
 from stemwise import losses
 from stemwise.models.direct_mask import DirectMask
 from stemwise.parts import PARTS
-from stemwise.recipe import MaskedSettings
+from stemwise.recipe import MaskedSettings, PresenceSettings
 from stemwise.training.batches import Batch
 from stemwise.training.contrast import BatchStage
+from stemwise.training.stages import Stage
 
-__all__ = ["MaskedStage"]
+__all__ = ["MaskedStage", "PresenceStage"]
 
 MASK_LOSSES = {"magnitudes": losses.separation, "shares": losses.shares}
 NODES = 6  # of the random equaliser, evenly over the mel bins
@@ -110,3 +113,31 @@ class MaskedStage(BatchStage):
         )  # fmt: skip
         gains = 10 ** (curves[:, 0, :, None] / 20)
         return mixture * gains, stems * gains[:, None]
+
+
+class PresenceStage(Stage):
+    """The linear head of presence; all else is at rest, batch statistics included."""
+
+    network: DirectMask
+
+    def __init__(self, network: DirectMask, settings: PresenceSettings, seed: int) -> None:
+        super().__init__(network, {"presence": 1.0}, settings.learning_rate, seed)
+        network.requires_grad_(False)
+        network.presence_head.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, of the head alone."""
+        super().train(mode)
+        self.network.eval()
+        self.network.presence_head.train(mode)
+        return self
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the cross-entropy of presence with what sounds."""
+        with torch.no_grad():
+            with torch.autocast(self.device.type, enabled=False):
+                mel = self.network.see(batch["mixture"])
+            cues = self.network.cues(mel).float()
+        with torch.autocast(self.device.type, enabled=False):
+            logits = self.network.presence_head(cues)
+        return {"presence": losses.presence(logits, batch["playing"])}

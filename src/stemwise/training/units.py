@@ -44,6 +44,8 @@ def shape_of(recipe: Recipe, stage: str) -> Any:
     """Return the shape of the network that a stage trains."""
     if stage == "clean" and isinstance(recipe, DirectRecipe):
         return recipe.teacher
+    if stage == "masked":  # the head comes with a stage of its own
+        return recipe.model.model_copy(update={"presence": "share"})
     return recipe.model
 
 
@@ -67,6 +69,8 @@ def keys_of(recipe: Recipe, bank: Bank) -> dict[Unit, str]:
     for unit in units_of(recipe):
         shape = shape_of(recipe, unit.stage).model_dump(mode="json")
         shape.pop("parts", None)
+        if unit.stage == "masked":
+            shape.pop("presence")  # never used
         facts = {
             "unit": asdict(unit),
             "network": "stems" if unit.stage == "clean" else recipe.method,
