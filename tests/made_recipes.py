@@ -34,11 +34,11 @@ def small_overrides(path, rate_hz=RATE_HZ, parts=("bass",), epochs=1, batch=2):
                 "mixtures=4", "steps=3", "steps_per_epoch=3", "warmup_steps=1", *own)]  # fmt: skip
             words += [f"{stage}.twins=2"] if getattr(recipe, stage).twins else []
             continue
-        counts = (
-            (f"items_per_epoch={items}", f"valid_items={batch}", "segments_per_song=3")
-            if stage == "pretraining"
-            else (f"triplets_per_epoch={items}", f"valid_triplets={batch}")
-        )
+        counts = (f"triplets_per_epoch={items}", f"valid_triplets={batch}")
+        if stage in ("pretraining", "presence"):
+            counts = (f"items_per_epoch={items}", f"valid_items={batch}")
+        if stage == "pretraining":
+            counts = (*counts, "segments_per_song=3")
         words += [f"{stage}.{key}" for key in (f"batch={batch}", f"epochs={epochs}", *counts)]
     return words
 

@@ -323,6 +323,8 @@ MISTAKES = [
     ("compact/clean", 'stages=["segments"]', "Clean has one stage: clean"),
     ("compact/clean", "clean.separation=1.0", "Clean has nothing to separate"),
     ("compact/clean", "clean.triplet=0.0", "clean: a stage needs a weight above 0"),
+    ("stemwise", 'stages=["masked"]', "presence = linear the stages are: masked, presence"),
+    ("compact/direct_mask", "model.presence=linear", "presence = linear the stages are: masked,"),
     ("compact/clean", 'stages=["clean", "clean"]', "Clean has one stage: clean"),
     ("compact/clean", "clean.plan=listed", "clean: plan = listed is for Direct's triplets alone"),
     ("compact/direct_da", "clean.plan=listed", "clean: plan = listed is for Direct's triplets"),

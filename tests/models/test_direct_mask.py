@@ -85,8 +85,48 @@ def test_a_louder_part_is_more_surely_there():
     assert (logits.diff() > 0).all()
 
 
-def test_silence_is_finite():
-    network = made("direct-mask")
+def test_the_head_hears_a_rest_of_a_stretch():
+    """The cue of a part is its share where it is the least, over two and a half seconds."""
+    network = made("direct-mask", presence="linear")
+    mel = torch.ones(1, 20, 10 * RATE_HZ // 64)
+    frames = mel.shape[2]
+    masks = torch.full((1, 5, *mel.shape[1:]), 0.2)
+    masks[:, 1, :, : frames // 4] = 0  # rests for 2.5 s
+    masks[:, 2, :, ::2] = 0  # comes and goes: half as much, but everywhere
+    masks[:, 3, :, : frames // 8] = 0  # rests for 1.25 s
+    cues = network._cues(masks, torch.zeros(1, 5, 3, 4), mel)[0]
+    assert cues.shape == (3 * 5 * 3 + 5,)
+    expected = torch.tensor([0.2, 0.0, 0.1, 0.1, 0.2])
+    torch.testing.assert_close(cues[:5].exp(), expected + 1e-4, atol=5e-3, rtol=0)
+    assert not cues[5:].any()
+
+
+def test_the_head_hears_the_bottleneck_over_time():
+    network = made("direct-mask", presence="linear")
+    mel = torch.ones(1, 20, 50)
+    deep = noise(1, 5, 3, 4)
+    cues = network._cues(torch.full((1, 5, 20, 50), 0.2), deep, mel)[0, 5:].reshape(3, 15)
+    for found, wanted in zip(
+        cues, (deep.mean(-1), deep.min(-1).values, deep.max(-1).values), strict=True
+    ):
+        torch.testing.assert_close(found, wanted.flatten())
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3, 10])
+def test_presence_by_a_head_of_its_own(seconds):
+    network = made("direct-mask", presence="linear")
+    mixture = noise(2, round(RATE_HZ * seconds)) / 10
+    embedding, presence = network.describe(mixture)
+    logits = network.presence_head(network.cues(network.see(mixture)))
+    torch.testing.assert_close(presence, logits.sigmoid())
+    torch.testing.assert_close(embedding, made("direct-mask").embed(mixture))  # nothing else moves
+    torch.nn.init.zeros_(network.presence_head[1].weight)
+    assert len(network.describe(mixture)[1].flatten().unique()) == 5  # the five biases
+
+
+@pytest.mark.parametrize("kind", ["share", "linear"])
+def test_silence_is_finite(kind):
+    network = made("direct-mask", presence=kind)
     for value in network.describe(torch.zeros(1, RATE_HZ)):
         assert value.isfinite().all()
     assert not network.separate(torch.zeros(1, RATE_HZ)).any()

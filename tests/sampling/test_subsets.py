@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from made_segments import SPARSE, UNEVEN, made
 from oracles import segments_read_aloud
 from stemwise.errors import CorpusError
-from stemwise.sampling import draw_subset, subset_plan
+from stemwise.sampling import draw_subset, presence_plan, subset_plan
 
 ALL = list(segments_read_aloud(SPARSE))
 USEFUL = [number for number, (_, _, sounds) in enumerate(ALL) if any(sounds)]
@@ -114,9 +114,38 @@ def test_a_subset_of_which_nothing_sounds_is_drawn_again():
         draw_subset(np.zeros(5, bool), rng)
 
 
+@pytest.mark.parametrize("whole", [0.0, 0.5, 1.0])
+def test_presence_is_told_of_whole_pieces_and_of_subsets(whole):
+    segments = made(songs=30, density=0.6)
+    drawn = [presence_plan(segments, 3, i, batch=40, whole=whole) for i in range(20)]
+    rows = np.concatenate([one.rows for one in drawn])
+    pieces = np.concatenate([one.plan.pieces[:, 0] for one in drawn])
+    present = np.concatenate([one.present for one in drawn])
+    sounding = np.array([sounds for *_, sounds in segments_read_aloud(segments)])[rows]
+    kept = pieces >= 0
+    assert (present == kept & sounding).all()
+    assert present.any(axis=1).all()
+    assert abs(kept.all(axis=1).mean() - max(whole, 1 / 31)) < 0.1
+    if whole < 1:  # what counts as silent is there or not, too
+        assert 0.3 < kept[~sounding].mean() < 1
+        assert (kept & ~sounding).any()
+    again = presence_plan(segments, 3, 1, batch=20, whole=whole)  # whatever the batch
+    assert again.rows.tolist() == rows[20:40].tolist()
+    assert (again.present == present[20:40]).all()
+    assert (again.plan.pieces[:, 0] == pieces[20:40]).all()
+
+
+def test_every_segment_tells_presence_once_in_a_turn():
+    rows = np.concatenate([presence_plan(SPARSE, 0, i, batch=10, whole=0.5).rows
+                           for i in range(len(USEFUL) // 10 + 1)])  # fmt: skip
+    assert sorted(rows[: len(USEFUL)].tolist()) == USEFUL
+
+
 def test_errors():
     with pytest.raises(CorpusError, match="nothing sounds in any segment of the first 3 songs"):
         subset_plan(made(density=0.0), 0, 0, batch=4, songs=3)
+    with pytest.raises(CorpusError, match="nothing sounds in any segment of the first 40 songs"):
+        presence_plan(made(density=0.0), 0, 0, batch=4, whole=0.5)
     for settings_ in ({"batch": 0}, {"batch": 1, "songs": 0}, {"batch": 1, "per_song": 0}):
         with pytest.raises(ValueError, match="positive"):
             subset_plan(UNEVEN, 0, 0, **settings_)

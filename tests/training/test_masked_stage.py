@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from made_corpus import RATE_HZ, write_corpus
-from made_recipes import COMPACT, learn_by_heart, small_recipe
+from made_recipes import COMPACT, RECIPES, learn_by_heart, small_recipe
 from stemwise.corpora.bank import bank_of
-from stemwise.training.batches import ContrastiveBatches, Source
+from stemwise.training.batches import ContrastiveBatches, PresenceBatches, Source
 from stemwise.training.fitting import network_of
-from stemwise.training.masked import MaskedStage
+from stemwise.training.masked import MaskedStage, PresenceStage
 from stemwise.training.units import Unit
 
 
@@ -133,3 +133,18 @@ def test_stems_at_speeds_of_their_own_are_learnt_by_heart(source):
     batch = ContrastiveBatches(source, settings, epoch=0)[0]
     first, last = learn_by_heart(stage, batch, steps=60)
     assert last["separation"] < 0.9 * first["separation"]
+
+
+def test_the_head_of_presence_learns_and_all_else_rests(source):
+    torch.manual_seed(0)
+    recipe = small_recipe(RECIPES / "stemwise.toml", batch=16)
+    stage = PresenceStage(network_of(recipe, Unit("presence")), recipe.presence, 0)
+    batch = PresenceBatches(source, recipe.presence, epoch=0, items=48)[1]
+    assert set(batch) == {"mixture", "playing"}
+    assert batch["mixture"].shape == (16, RATE_HZ)
+    assert 0.2 < batch["playing"].float().mean() < 1
+    before = {k: v.clone() for k, v in stage.network.state_dict().items()}
+    first, last = learn_by_heart(stage, batch, steps=200, optimiser=stage.configure_optimizers())
+    assert last["presence"] < 0.7 * first["presence"]
+    moved = {k for k, v in stage.network.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved == {k for k in before if k.startswith("presence_head.")}

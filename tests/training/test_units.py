@@ -68,3 +68,16 @@ def test_another_corpus_is_another_key(bank):
     piece = dataclasses.replace(bank.pieces[0], length_samples=1)
     other = dataclasses.replace(bank, pieces=(piece, *bank.pieces[1:]))
     assert set(keys(bank, "clean").values()).isdisjoint(keys(other, "clean").values())
+
+
+def test_masks_are_the_same_with_whatever_presence(bank):
+    """So a head can be fitted to masks that another run has learnt."""
+    plain = ["model.presence=share", "stages=['masked']"]
+    with_head, without = (
+        keys_of(small_recipe(RECIPES / "stemwise.toml", *words), bank) for words in ([], plain)
+    )
+    assert with_head[Unit("masked")] == without[Unit("masked")]
+    assert list(with_head) == [Unit("masked"), Unit("presence")]
+    more = small_recipe(RECIPES / "stemwise.toml", "presence.whole=1.0")
+    assert keys_of(more, bank)[Unit("presence")] != with_head[Unit("presence")]
+    assert earlier_units(more, Unit("presence")) == [Unit("masked")]

@@ -9,6 +9,8 @@
 | pretraining | Direct's encoder | squared error to the Clean vectors |
 | triplets | Direct's encoder (and Direct-Reconst's decoders) | triplet (+ L1 of the three clips) |
 | contrastive | Direct's encoder | ours: contrast over the batch |
+| masked | all of Direct-Mask but a head of presence | ours: masks, then contrast as well |
+| presence | Direct-Mask's head of presence | ours: cross-entropy with what sounds |
 
 Conventions: B batch, V = 3 views, K targets of an item, F frequency bin, T frame, D dimension.
 Spectrograms and losses are computed in single precision, the networks in the recipe's.
