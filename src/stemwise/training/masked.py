@@ -124,6 +124,7 @@ class PresenceStage(Stage):
         super().__init__(network, {"presence": 1.0}, settings.learning_rate, seed)
         network.requires_grad_(False)
         network.presence_head.requires_grad_(True)
+        self.train()  # Lightning takes the modes as it finds them
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode, of the head alone."""
