@@ -121,6 +121,19 @@ def test_cascade_keeps_what_its_earlier_stages_learnt(bank, tmp_path):
     )
 
 
+def test_the_stage_of_presence_fits_the_head_and_leaves_all_else(bank, tmp_path):
+    recipe = small_recipe(RECIPES / "stemwise.toml", epochs=2)
+    path = train(recipe, bank, tmp_path / "run", progress=False)
+    before = load_model(tmp_path / "run/masked/weights.safetensors").network.state_dict()
+    after = load_model(path).network.state_dict()
+    for key, value in before.items():  # batch statistics as well
+        kept = value.half().float() if value.is_floating_point() else value
+        assert torch.equal(kept, after[key]), key
+    steps = after["presence_head.0.num_batches_tracked"]
+    assert 0 < steps <= 2 * 3
+    assert after["presence_head.1.bias"].std() > 0
+
+
 def test_the_best_epoch_is_kept_and_patience_ends_a_stage(bank, tmp_path):
     path = COMPACT / "clean.toml"
     wild = ("clean.patience_epochs=2", "clean.learning_rate=0.3", "clean.margin=5.0")
