@@ -45,6 +45,7 @@ def made_report(shift=0.0, parts=PARTS, **model):
                          "queries": 300, "chance": 0.0101},
             "hubness": {"skewness": 1.93 + i, "largest": 0.041, "never": 0.213},
             "presence_auc": 0.887 - 0.01 * i,
+            "presence_brier": 0.11 + 0.01 * i,
         }  # fmt: skip
         report["pseudo"][part] = {
             "accuracy": pseudo, "interval": [pseudo - 0.03, pseudo + 0.031], "leakage": leakage,

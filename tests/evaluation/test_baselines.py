@@ -62,6 +62,7 @@ def test_baselines_score_as_they_should(bank, name):
     scores, _ = evaluate(bank, baseline(name, bank, "cpu"), "test", Pseudo10x5())
     for part in PARTS:
         assert scores["normal"][part]["presence_auc"] is None
+        assert scores["normal"][part]["presence_brier"] is None
         pseudo = scores["pseudo"][part]
         if name == "stem-mel":  # the very stem returns
             assert (pseudo["accuracy"], pseudo["leakage"]) == (1.0, 0.0)

@@ -51,6 +51,31 @@ def test_intervals_hold_the_score_and_come_from_its_songs(bank):
     assert any(score["interval"][0] < score["interval"][1] for score in normal.values())
 
 
+def test_presence_is_scored_by_its_order_and_by_its_values(tmp_path):
+    """Guitar is absent from a third of the pieces; piano sounds everywhere, bass nowhere."""
+    absent = {(k, "guitar") for k in range(0, 15, 3)} | {(k, "bass") for k in range(15)}
+    write_corpus(tmp_path, {"test": 15}, seconds=30.0, absent=absent)
+    bank = bank_of(tmp_path, RATE_HZ)
+
+    def telling(yes, no):
+        def describe(stems):
+            there = stems.abs().amax(dim=-1) > 0
+            return hearing(0).describe(stems)[0], torch.where(there, yes, no)
+
+        report, _ = normal_scores(
+            bank, bank.segments("test", 10, 10), Subject(describe, takes_stems=True)
+        )
+        return [(report[part]["presence_auc"], report[part]["presence_brier"]) for part in PARTS]
+
+    for yes, no, area in ((1.0, 0.0, 1.0), (0.9, 0.6, 1.0), (0.6, 0.6, 0.5), (0.2, 0.7, 0.0)):
+        found = telling(yes, no)
+        assert found[PARTS.index("guitar")] == (
+            area, pytest.approx((2 * (1 - yes) ** 2 + no**2) / 3, abs=1e-6),
+        )  # fmt: skip
+        assert found[PARTS.index("piano")] == (None, pytest.approx((1 - yes) ** 2, abs=1e-6))
+        assert found[PARTS.index("bass")] == (None, pytest.approx(no**2, abs=1e-6))
+
+
 def test_a_song_of_one_piece_has_no_other_version(bank):
     report, _ = normal_scores(bank, bank.segments("test", 10, 10), hearing(0))
     assert report["bass"]["versions"] is None

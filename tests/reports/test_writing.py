@@ -113,6 +113,7 @@ def test_every_score_is_in_the_markdown():
                 *(100 * x for x in (pseudo["leakage"], *pseudo["leakage_interval"]))
             ),
             f"{normal['presence_auc']:.3f}",
+            f"{normal['presence_brier']:.3f}",
         ]
         assert own[1] == [
             f"{100 * versions['accuracy']:.1f} (30.3 to 50.4)",
@@ -157,7 +158,7 @@ def test_what_has_no_value_is_a_dash(tmp_path):
     paths = write_report(report, Exhibits(), tmp_path)
     rows = markdown_rows(paths["md"].read_text("utf-8").splitlines())
     main = next(row for row in rows if row[0] == "drums")
-    assert main[1:] == ["–"] * 7
+    assert main[1:] == ["–"] * 8
     assert ["seed", "–"] in rows
     for kind in ("md", "html"):
         text = " ".join(page_of(paths).said) if kind == "html" else paths["md"].read_text("utf-8")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from stemwise.corpora.bank import Bank
 from stemwise.evaluation.exhibits import Confusion, Points
@@ -38,7 +38,7 @@ MAPPED_SONGS = 12
 def normal_scores(
     bank: Bank, segments: Segments, subject: Subject, progress: Progress = no_progress
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Points]]:
-    """Return MES-Normal, presence AUC and hubness of each part, and segments for a map.
+    """Return MES-Normal, scores of presence and hubness of each part, and segments for a map.
 
     The score of a part that never sounds is nan.
     """
@@ -48,15 +48,28 @@ def normal_scores(
     for part in subject.parts:
         i = PARTS.index(part)
         sounding = segments.table[:, i]
-        both = 0 < sounding.sum() < len(sounding) and subject.tells_presence
-        auc = float(roc_auc_score(sounding, presence[:, i])) if both else None
+        told = _presence_scores(sounding, presence[:, i].numpy(), subject.tells_presence)
         if sounding.any():
             block, own, played = embedding[sounding, i], songs[sounding], pieces[sounding]
-            report[part] = _normal_score(block, own, played) | {"presence_auc": auc}
+            report[part] = _normal_score(block, own, played) | told
             points[part] = _points(bank, block, own, played)
         else:
-            report[part] = UNHEARD | {"versions": None, "hubness": None, "presence_auc": auc}
+            report[part] = UNHEARD | {"versions": None, "hubness": None} | told
     return report, points
+
+
+def _presence_scores(
+    sounding: NDArray[np.bool_], presence: NDArray[np.float32], meant: bool
+) -> dict[str, float | None]:
+    """Return the area under the ROC curve, and the Brier score: the mean squared error.
+
+    The second asks for calibration as well; the share of segments in which the part sounds, s, told
+    of all of them, has s (1 - s). None if presence is not `meant`; the first also if all are alike.
+    """
+    both = 0 < sounding.sum() < len(sounding)
+    area = float(roc_auc_score(sounding, presence)) if meant and both else None
+    brier = float(brier_score_loss(sounding, presence)) if meant else None
+    return {"presence_auc": area, "presence_brier": brier}
 
 
 def _normal_score(

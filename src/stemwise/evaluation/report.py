@@ -5,7 +5,8 @@ report; one of the others makes its MES-Pseudo, by default slakh-50 where the sp
 songs, and else pseudo-10x5. The songs of the Slakh lists are those of `stemwise.corpora.slakh`.
 
 Leakage is None where no background meets two targets (slakh-50, slakh-40). Presence is scored by
-the area under the ROC curve over the segments of the real pieces: does the part sound (rule A)?
+the area under the ROC curve, and by the Brier score, over the segments of the real pieces: does the
+part sound (rule A)?
 """
 
 import hashlib

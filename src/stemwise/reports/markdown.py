@@ -157,7 +157,7 @@ def report_tables(report: Mapping[str, Any]) -> list[Table]:
 def _scores(report: Mapping[str, Any]) -> Table:
     columns = (
         "part", "MES-Normal, %", "chance", "MES-Pseudo, %", "spread over groups", "chance",
-        "leakage, %", "presence AUC",
+        "leakage, %", "presence AUC", "presence Brier",
     )  # fmt: skip
     rows = []
     for part in parts_of(report):
@@ -171,6 +171,7 @@ def _scores(report: Mapping[str, Any]) -> Table:
             percent(pseudo.get("chance")),
             with_interval(pseudo.get("leakage"), pseudo.get("leakage_interval")),
             _decimal(normal.get("presence_auc"), 3),
+            _decimal(normal.get("presence_brier"), 3),
         ))  # fmt: skip
     notes = (NORMAL_REWARDS_LEAKAGE, "In brackets: the interval of 95 %.")
     return Table("Scores by part", columns, tuple(rows), notes)
