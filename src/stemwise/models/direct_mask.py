@@ -157,9 +157,10 @@ class DirectMask(nn.Module):
     def read(self, mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the embedding (B, 5, 128) and the presence logits (B, 5) of mel magnitudes."""
         masks, bottleneck = self._shared_out(mel)
-        if self.shape.presence == "share":
-            return self.blocks(masks, mel), self.presence(masks, mel)
-        logits = self.presence_head(self._cues(masks, bottleneck, mel))
+        if self.shape.presence == "linear":
+            logits = self.presence_head(self._cues(masks, bottleneck, mel))
+        else:
+            logits = self.presence(masks, mel)
         return self.blocks(masks, mel), logits
 
     def embed(self, mixture: torch.Tensor) -> torch.Tensor:

@@ -92,7 +92,7 @@ def subset_plan(
 
 
 def presence_plan(
-    segments: Segments, seed: int, index: int, *, batch: int, whole: float, per_song: int = 300
+    segments: Segments, seed: int, index: int, *, batch: int, whole: float
 ) -> Subsets:
     """Draw a batch of segments, whole or with parts left out, to tell presence from.
 
@@ -106,12 +106,11 @@ def presence_plan(
         index: of the batch, counted over the whole run.
         batch: items, B.
         whole: the chance, 0..1, that all parts are kept; else a subset is drawn (`draw_subset`).
-        per_song: segments of a song at most, of those where any part sounds.
 
     Raises:
         CorpusError: nothing sounds in any segment.
     """
-    numbers = subset_rows(segments, seed, None, per_song)
+    numbers = subset_rows(segments, seed, None, len(segments.table))
     items = range(index * batch, (index + 1) * batch)
     rows = _in_turn(segments, numbers, Stream.PRESENCE_ORDER, seed, items)
     kept = np.ones((batch, len(PARTS)), np.bool_)

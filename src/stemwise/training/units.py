@@ -70,7 +70,7 @@ def keys_of(recipe: Recipe, bank: Bank) -> dict[Unit, str]:
         shape = shape_of(recipe, unit.stage).model_dump(mode="json")
         shape.pop("parts", None)
         if unit.stage == "masked":
-            shape.pop("presence")  # never used
+            shape.pop("presence")  # always one: masks from before there was a head still count
         facts = {
             "unit": asdict(unit),
             "network": "stems" if unit.stage == "clean" else recipe.method,
