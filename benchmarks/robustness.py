@@ -1,15 +1,23 @@
 """How near a recording stays to itself: codecs, level, equaliser, resampling, speed, a cut.
 
     python benchmarks/robustness.py [--model compact] [--corpus data/band] [--crowd 1000]
+                                    [--music FOLDER] [--altered 50]
 
-The 24 pieces of demo/music that are no remixes are altered and described again. *Cosine*: of each
+The 24 pieces of demo/music that are no remixes are altered and described again; or, with a folder
+of music, the first minute of some of its files, drawn by chance. *Cosine*: of each
 ten-second segment and part with the segment of the original that starts nearest, where the part
 sounds in both (presence 0.5); the mean, and the worst of all. *First*: how often the original is
 nearest to the altered recording among a crowd, of those in which the part sounds, by each part
 alone and by all. *Distance*: that by which duplicates are known, the mean over aligned segments and
 parts that sound; the largest from altered to original; *next*: the smallest to anything else. The
-crowd is the other 23 pieces and, with a corpus, stretches of 40 seconds of its songs, as many as
-asked for, but of none of the test split, which has the demo's songs.
+crowd is the other pieces (of the folder: the other files, whole) and, with a corpus, stretches of
+40 seconds of its songs, as many as asked for, but of none of the test split, which has the demo's
+songs.
+
+With a folder, *halves* too: how often the second half of a file is nearest to its first half among
+the second halves of all files that last a minute or more, by the means over the segments in which
+the part sounds; and how often it is nearer than that of another file, all pairs counted (0.5 is
+chance).
 
 Needs PyAV, SoX's resampler and, for the equaliser, pedalboard (pip install 'stemwise[render]').
 """
@@ -23,17 +31,20 @@ import numpy as np
 import soxr
 from pedalboard import HighShelfFilter, LowShelfFilter, PeakFilter, Pedalboard
 
-from stemwise.audio import load
+from stemwise.audio import EXTENSIONS, load
 from stemwise.corpora.bank import bank_of
 from stemwise.library.description import describe_wave
 from stemwise.library.duplicates import Recording
-from stemwise.library.embed import one_thread
+from stemwise.library.embed import FileEmbedding, embed_files, one_thread
 from stemwise.models.checkpoint import load_model
 from stemwise.parts import PARTS
 
 DEMO = Path(__file__).parents[1] / "demo" / "music"
 RATE_HZ = 44100
 CROWD_SECONDS = 40.0
+ALTERED_SECONDS = 60.0
+SHORTEST_SECONDS, LONGEST_SECONDS = 60.0, 900.0  # of a folder's files
+SOUNDING = 0.5  # presence
 BOARD = Pedalboard([LowShelfFilter(200, 6), PeakFilter(1500, -6), HighShelfFilter(5000, 5)])
 
 
@@ -72,7 +83,7 @@ def described(wave, rate_hz, model):
     """Return the vectors of `wave` as those of a file."""
     own = soxr.resample(wave, rate_hz, model.sample_rate_hz).astype(np.float32)
     starts, embeddings, presence = describe_wave(own, model, name="made")
-    return Recording(len(wave) / rate_hz, starts, embeddings, presence >= 0.5)
+    return Recording(len(wave) / rate_hz, starts, embeddings, presence >= SOUNDING)
 
 
 def crowd_of(corpus, count, model):
@@ -106,24 +117,70 @@ def mean(distances, axis=None):
     return np.where(known.any(axis), total / np.maximum(known.sum(axis), 1), np.inf)
 
 
+def files_of(folder, model):
+    """Return the files of `folder` of a usual length, and what they are as recordings."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
+    kept = {}
+    for made in embed_files(paths, model):
+        if isinstance(made, FileEmbedding) and made.content not in kept and (
+            SHORTEST_SECONDS <= made.duration_seconds <= LONGEST_SECONDS
+        ):  # fmt: skip
+            kept[made.content] = made
+    print(f"{len(kept)} of {len(paths)} files last {SHORTEST_SECONDS:g} to {LONGEST_SECONDS:g} s, "
+          f"{sum(file.duration_seconds for file in kept.values()) / 3600:.1f} hours")  # fmt: skip
+    return [file.path for file in kept.values()], [
+        Recording(file.duration_seconds, file.start_seconds, file.embeddings,
+                  file.presence >= SOUNDING) for file in kept.values()
+    ]  # fmt: skip
+
+
+def halves(recordings):
+    """Print how well the first halves find the second."""
+    means = np.full((2, len(recordings), len(PARTS), recordings[0].embeddings.shape[-1]), np.nan)
+    for number, one in enumerate(recordings):
+        middle = len(one.start_seconds) // 2
+        for half, own in enumerate((slice(middle), slice(middle, None))):
+            heard = one.sounding[own][..., None]
+            with np.errstate(invalid="ignore"):
+                means[half, number] = (one.embeddings[own] * heard).sum(0) / heard.sum(0)
+    near = np.einsum("apd,bpd->pab", *means)  # mean squared distances are 2 - 2 of these
+    whole = np.nanmean(near, axis=0)
+    for name, table in zip((*PARTS, "all"), (*near, whole), strict=True):
+        both = ~np.isnan(np.diag(table))
+        table = table[np.ix_(both, both)]
+        own = np.diag(table)
+        others = table[~np.eye(len(table), dtype=bool)].reshape(len(table), -1)
+        print(f"halves {name:<12} first {np.mean(own[:, None] >= others.max(1, keepdims=True)):.3f}"
+              f" nearer {np.mean(own[:, None] > others):.3f} of {len(table)}")  # fmt: skip
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="compact")
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--crowd", type=int, default=1000)
+    parser.add_argument("--music", type=Path)
+    parser.add_argument("--altered", type=int, default=50)
     given = parser.parse_args()
     model = load_model(given.model)
-    paths = [path for path in sorted(DEMO.glob("*.opus")) if not path.stem.startswith("remix")]
-    waves = [load(path, RATE_HZ) for path in paths]
+    if given.music:
+        paths, known = files_of(given.music, model)
+        halves(known)
+        drawn = np.random.default_rng(0).permutation(len(paths))[: given.altered]
+        waves = {k: load(paths[k], RATE_HZ, 0.0, ALTERED_SECONDS) for k in drawn}
+    else:
+        paths = [path for path in sorted(DEMO.glob("*.opus")) if not path.stem.startswith("remix")]
+        waves = {k: load(path, RATE_HZ) for k, path in enumerate(paths)}
     with one_thread():
-        known = [described(wave, RATE_HZ, model) for wave in waves]
+        if not given.music:
+            known = [described(wave, RATE_HZ, model) for wave in waves.values()]
         crowd = list(crowd_of(given.corpus, given.crowd, model)) if given.corpus else []
-        print(f"{model.name}, {len(known)} recordings, {len(known) - 1 + len(crowd)} others")
+        print(f"{model.name}, {len(waves)} recordings, {len(known) - 1 + len(crowd)} others")
         print(f"{'':<26} {'':<9}" + "".join(f"{part:>10}" for part in PARTS) + f"{'all':>10}")
         for name, alter in ALTERED.items():
             others = [*known, *crowd]
             rows = {"mean cos": [], "worst": [], "first": [], "distance": [], "next": []}
-            for number, wave in enumerate(waves):
+            for number, wave in waves.items():
                 altered = described(alter(wave), RATE_HZ, model)
                 tables = [compared(altered, other) for other in others]
                 own = 1 - tables[number] / 2

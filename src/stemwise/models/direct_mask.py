@@ -120,7 +120,8 @@ class DirectMask(nn.Module):
         """Return the embedding (B, 5, 128) of a mixture that is shared out by `masks`."""
         levels = _levels(masks * (mel / _loudness(mel))[:, None])
         levels = levels - levels.mean(dim=(2, 3), keepdim=True)
-        levels = levels / (levels.std(dim=(2, 3), keepdim=True) + 0.1)
+        deviation = torch.linalg.vector_norm(levels, dim=(2, 3), keepdim=True)  # faster than std
+        levels = levels / (deviation / (levels[0, 0].numel() - 1) ** 0.5 + 0.1)
         views = torch.stack([levels, 2 * masks - 0.5], dim=2)  # (B, I, 2, F, T)
         return torch.stack([reader(views[:, i]) for i, reader in enumerate(self.readers)], dim=1)
 
