@@ -8,16 +8,16 @@ of music, the first minute of some of its files, drawn by chance. *Cosine*: of e
 ten-second segment and part with the segment of the original that starts nearest, where the part
 sounds in both (presence 0.5); the mean, and the worst of all. *First*: how often the original is
 nearest to the altered recording among a crowd, of those in which the part sounds, by each part
-alone and by all. *Distance*: that by which duplicates are known, the mean over aligned segments and
-parts that sound; the largest from altered to original; *next*: the smallest to anything else. The
-crowd is the other pieces (of the folder: the other files, whole) and, with a corpus, stretches of
-40 seconds of its songs, as many as asked for, but of none of the test split, which has the demo's
-songs.
+alone and by all; what no part sounds in is left out. *Distance*: that by which duplicates are
+known, the mean over aligned segments and parts that sound; the largest from altered to original;
+*next*: the smallest to anything else. The crowd is the other pieces (of the folder: the other
+files, whole) and, with a corpus, stretches of 40 seconds of its songs, as many as asked for, but of
+none of the test split, which has the demo's songs.
 
 With a folder, *halves* too: how often the second half of a file is nearest to its first half among
 the second halves of all files that last a minute or more, by the means over the segments in which
-the part sounds; and how often it is nearer than that of another file, all pairs counted (0.5 is
-chance).
+the part sounds, and by all parts that sound in the first half; and how often it is nearer than
+that of another file, all pairs counted (0.5 is chance).
 
 Needs PyAV, SoX's resampler and, for the equaliser, pedalboard (pip install 'stemwise[render]').
 """
@@ -144,7 +144,9 @@ def halves(recordings):
             with np.errstate(invalid="ignore"):
                 means[half, number] = (one.embeddings[own] * heard).sum(0) / heard.sum(0)
     near = np.einsum("apd,bpd->pab", *means)  # mean squared distances are 2 - 2 of these
-    whole = np.nanmean(near, axis=0)
+    heard = ~np.isnan(means[0, :, :, 0]).T[..., None]  # a part that the other lacks is unlike
+    with np.errstate(invalid="ignore"):
+        whole = np.where(heard, np.nan_to_num(near), 0).sum(axis=0) / heard.sum(axis=0)
     for name, table in zip((*PARTS, "all"), (*near, whole), strict=True):
         both = ~np.isnan(np.diag(table))
         table = table[np.ix_(both, both)]
@@ -188,6 +190,8 @@ def main():
                 parts = np.stack([mean(table, 0) for table in tables])
                 whole = np.array([mean(table) for table in tables])
                 first = np.where(np.isinf(parts[number]), np.nan, parts.argmin(axis=0) == number)
+                if np.isinf(whole[number]):
+                    continue  # no part sounds in both
                 rows["first"].append([*first, whole.argmin() == number])
                 rows["distance"].append(whole[number])
                 rows["next"].append(np.delete(whole, number).min())

@@ -183,6 +183,12 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
     "compact/contrast_twins": ("compact/contrast", {
         "contrastive.mixtures": (48, 32), "contrastive.twins": (0, 16),
         "contrastive.steps": (10_000, 6_000)}),
+    "compact": ("stemwise", {
+        "model.hop_samples": (1_024, 2_048), "model.n_mels": (128, 96),
+        "model.mask_channels": ((16, 32, 64, 96, 128), (8, 16, 32, 48, 64)),
+        "model.channels": ((12, 24, 48, 64, 96), (6, 12, 24, 32, 48)),
+        "masked.separation_only_steps": (1_200, 2_400),
+        "masked.steps": (5_000, 10_000), "masked.steps_per_epoch": (250, 500)}),
     "stemwise_long": ("stemwise", {
         "masked.speed_semitones": (0.0, 3.0), "masked.separation_only_steps": (1_200, 3_000),
         "masked.steps": (5_000, 20_000), "masked.steps_per_epoch": (250, 500)}),

@@ -70,7 +70,7 @@ def test_baselines_and_shipped_models_go_by_their_names():
         about = find_candidate(name).about
         assert (about["method"], about["takes_stems"]) == ("baseline", name == "stem-mel")
     shipped = find_candidate("compact", "cpu").about
-    assert (shipped["method"], shipped["takes_stems"]) == ("direct", False)
+    assert (shipped["method"], shipped["takes_stems"]) == ("direct-mask", False)
 
 
 def test_what_is_no_candidate_is_refused_in_a_line(tmp_path):

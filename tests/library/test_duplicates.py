@@ -59,8 +59,8 @@ def test_the_distance_is_that_of_aligned_segments():
 def test_what_makes_a_recording_another():
     rng = np.random.default_rng(1)
     a = recording(rng)
-    assert same_recording(a, moved(rng, a, 0.1))  # 0.01
-    assert not same_recording(a, moved(rng, a, 0.2))  # 0.04
+    assert same_recording(a, moved(rng, a, 0.2))  # 0.04
+    assert not same_recording(a, moved(rng, a, 0.3))  # 0.09
     assert same_recording(a, moved(rng, a, 0.1, duration_seconds=51.9))
     assert not same_recording(a, moved(rng, a, 0.1, duration_seconds=52.1))
     fewer = a.sounding.copy()
@@ -123,8 +123,9 @@ def write(path, sound, codec, bit_rate):
             container.mux(track.encode(ready))
 
 
-def test_other_files_of_real_recordings_are_known_and_a_remix_is_not(tmp_path):
-    """With the shipped model: codecs, level and a cut at the start, against the nearest remix."""
+@pytest.mark.parametrize("model", ["compact", "stemwise"])
+def test_other_files_of_real_recordings_are_known_and_a_remix_is_not(tmp_path, model):
+    """With the shipped models: codecs, level and a cut at the start, against the nearest remix."""
     names = ["d e3m3", "remix 4, bass of the da (old), rest of d e3m3", "composed 00003"]
     for name in names:
         sound = load(MUSIC / f"{name}.opus", RATE_HZ)
@@ -142,13 +143,13 @@ def test_other_files_of_real_recordings_are_known_and_a_remix_is_not(tmp_path):
         (result.path.stem, result.path.parent.name): Recording(
             result.duration_seconds, result.start_seconds, result.embeddings, result.presence >= 0.5
         )
-        for result in embed_files(files, load_model("compact"))
+        for result in embed_files(files, load_model(model))
     }
     assert len(known) == 15
     for (name, _), a in known.items():
         for (other, _), b in known.items():
             distance = recording_distance(a, b)
             if name == other:
-                assert distance < 0.018  # the threshold is 0.02
+                assert distance < 0.055  # the threshold is 0.06
             else:
-                assert distance > 0.026
+                assert distance > 0.063

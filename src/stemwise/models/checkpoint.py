@@ -226,7 +226,7 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL, device: str = "cpu") ->
         found = metadata.get("format", "no format")
         raise ModelError(f"{path} is not a Stemwise model: found {found}, wanted {FORMAT}")
     try:
-        build, shape = METHODS[metadata.get("method", "direct")]
+        build, shape = METHODS[metadata["method"]]
         network = build(shape.model_validate_json(metadata["shape"]))  # type: ignore[arg-type]
         single = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
         network.load_state_dict(single)
