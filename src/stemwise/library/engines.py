@@ -5,6 +5,7 @@ an engine reads them. This machine hands vectors over in memory. A cluster's mac
 where the catalogue lies, as Lance fragments, and hand over their names, which are then committed.
 """
 
+import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from stemwise.models.checkpoint import Model
 from stemwise.parts import PARTS
 
 __all__ = ["Engine", "FileStored", "Found", "ThisMachine", "segment_rows"]
+
+WORTH_A_PROCESS = 32  # files per job: a process takes as long to start as some ten songs
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Engine(Protocol):
 
 
 class ThisMachine:
-    """Threads of this process, for files of this machine."""
+    """Threads of this process, or processes of their own, for files of this machine."""
 
     files_per_commit = None
     seconds_per_commit = None
@@ -107,8 +110,10 @@ class ThisMachine:
     ) -> Generator[Found, None, None]:
         """Yield what threads make of `files`, as they are done.
 
-        Files that killed the last run come first, as failures (`stemwise.library.suspects`).
+        Files that killed the last run come first, as failures (`stemwise.library.suspects`). Many
+        files are worth a process for each job.
         """
+        jobs = jobs or len(os.sched_getaffinity(0))
         journal = Journal(store.directory)
         left = journal.left()
         killers = find_killers([path for path in files if str(path) in left])
@@ -116,7 +121,11 @@ class ThisMachine:
         for path, reason in killers.items():
             yield FileFailure(path, reason)
         good = journal.begin(path for path in files if path not in killers)
-        results = embed_files(good, model, jobs, known=known, in_order=False)
+        on_cpu = next(model.parameters()).device.type == "cpu"
+        processes = on_cpu and jobs > 1 and len(files) - len(killers) >= WORTH_A_PROCESS * jobs
+        results = embed_files(
+            good, model, jobs, known=known, in_order=False, processes=processes
+        )  # fmt: skip
         try:
             for result in results:
                 yield result

@@ -71,6 +71,10 @@ class Compiled:
         }
         self._compiled = openvino.compile_model(graph, "CPU", settings)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as what it was made from, to be compiled anew where it is wanted."""
+        return Compiled, (self._network, self.size)
+
     def describe(self, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the embedding (1, 5, 128) and the presence (1, 5) in 0..1 of `mixture` (1, N)."""
         if not hasattr(self._own, "request"):
