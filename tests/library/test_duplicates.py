@@ -59,8 +59,8 @@ def test_the_distance_is_that_of_aligned_segments():
 def test_what_makes_a_recording_another():
     rng = np.random.default_rng(1)
     a = recording(rng)
-    assert same_recording(a, moved(rng, a, 0.2))  # 0.04
-    assert not same_recording(a, moved(rng, a, 0.3))  # 0.09
+    assert same_recording(a, moved(rng, a, 0.1))  # 0.01
+    assert not same_recording(a, moved(rng, a, 0.2))  # 0.04
     assert same_recording(a, moved(rng, a, 0.1, duration_seconds=51.9))
     assert not same_recording(a, moved(rng, a, 0.1, duration_seconds=52.1))
     fewer = a.sounding.copy()
@@ -125,7 +125,7 @@ def write(path, sound, codec, bit_rate):
 
 @pytest.mark.parametrize("model", ["compact", "stemwise"])
 def test_other_files_of_real_recordings_are_known_and_a_remix_is_not(tmp_path, model):
-    """With the shipped models: codecs, level and a cut at the start, against the nearest remix."""
+    """With the shipped models: codecs and level; a cut at the start is nearer than a remix."""
     names = ["d e3m3", "remix 4, bass of the da (old), rest of d e3m3", "composed 00003"]
     for name in names:
         sound = load(MUSIC / f"{name}.opus", RATE_HZ)
@@ -146,10 +146,10 @@ def test_other_files_of_real_recordings_are_known_and_a_remix_is_not(tmp_path, m
         for result in embed_files(files, load_model(model))
     }
     assert len(known) == 15
-    for (name, _), a in known.items():
-        for (other, _), b in known.items():
+    for (name, kind), a in known.items():
+        for (other, second), b in known.items():
             distance = recording_distance(a, b)
             if name == other:
-                assert distance < 0.055  # the threshold is 0.06
+                assert distance < (0.055 if "cut" in (kind, second) else 0.018)  # known below 0.02
             else:
                 assert distance > 0.063
