@@ -142,7 +142,6 @@ def songs(folder, count):
 def test_files_get_the_same_vectors_in_processes(tmp_path, runtime):
     model = load_model("compact")
     if runtime == "openvino":
-        pytest.importorskip("openvino")
         model.use_openvino()
     files = songs(tmp_path, 3)
     (tmp_path / "odd.wav").write_bytes(b"RIFF")
