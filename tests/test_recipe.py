@@ -190,8 +190,8 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
         "masked.separation_only_steps": (1_200, 2_400),
         "masked.steps": (5_000, 10_000), "masked.steps_per_epoch": (250, 500)}),
     "stemwise_long": ("stemwise", {
-        "masked.speed_semitones": (0.0, 3.0), "masked.separation_only_steps": (1_200, 3_000),
-        "masked.steps": (5_000, 20_000), "masked.steps_per_epoch": (250, 500)}),
+        "masked.speed_semitones": (0.0, 3.0), "masked.separation_only_steps": (1_200, 2_400),
+        "masked.steps": (5_000, 10_000), "masked.steps_per_epoch": (250, 500)}),
 }  # fmt: skip
 BASELINES = {"paper/clean", "paper/cascade_ft", "paper/direct_da", "compact/clean",
              "compact/cascade_ft", "compact/direct_da", "compact/contrast",
