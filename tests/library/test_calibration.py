@@ -16,17 +16,20 @@ from stemwise.library.calibration import (
     calibration_beside,
     calibration_of,
     read_calibration,
+    recording_radius_of,
     write_calibration,
 )
 from stemwise.library.distances import Space, piece_distances
 from stemwise.library.query import stored_query
-from stemwise.library.vectors import vectors_in_memory
+from stemwise.library.vectors import RECORDING_RADIUS, vectors_in_memory
 from stemwise.models.checkpoint import load_model, shipped_models
 from stemwise.parts import PARTS
 
 weight_rows = st.lists(st.sampled_from([0, 0, 0.3, 1, 2.5]), min_size=5, max_size=5).filter(any)
 POWERS = np.array([1, 2, 3, 0.5, 1.5])
-BENT = Calibration(4 * LEVELS ** POWERS[:, None], "held-out pieces", "f" * 16, {"corpus": "made"})
+BENT = Calibration(
+    4 * LEVELS ** POWERS[:, None], "held-out pieces", "f" * 16, {"corpus": "made"}, 0.03
+)
 
 
 @pytest.mark.parametrize("part", range(5))
@@ -107,15 +110,29 @@ def test_what_is_written_is_read_again(tmp_path):
     write_calibration(BENT, path)
     again = read_calibration(path)
     np.testing.assert_allclose(again.quantiles, BENT.quantiles)
-    assert (again.source, again.fingerprint, again.about) == (
-        BENT.source, BENT.fingerprint, BENT.about,
+    assert (again.source, again.fingerprint, again.about, again.recording_radius) == (
+        BENT.source, BENT.fingerprint, BENT.about, 0.03,
     )  # fmt: skip
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_the_radius_is_that_of_the_model_where_it_is_known(tmp_path):
+    weights = str(tmp_path / "m.safetensors")
+    assert recording_radius_of(weights, "f" * 16) == RECORDING_RADIUS
+    beside = calibration_beside(weights)
+    write_calibration(BENT, beside)
+    assert recording_radius_of(weights, "f" * 16) == 0.03
+    assert recording_radius_of(weights, "e" * 16) == RECORDING_RADIUS
+    written = json.loads(beside.read_text())
+    del written["recording_radius"]  # as files were before
+    beside.write_text(json.dumps(written))
+    assert recording_radius_of(weights, "f" * 16) == RECORDING_RADIUS
 
 
 @pytest.mark.parametrize(
     "change",
     [
+        lambda d: d.update(recording_radius="wide"),
         lambda d: d.pop("fingerprint"),
         lambda d: d["quantiles"].pop("bass"),
         lambda d: d["quantiles"].update(bass=[0, 4]),
@@ -185,3 +202,4 @@ def test_every_shipped_model_is_calibrated_on_held_out_pieces(name):
     assert found.about["split"] != "train"
     assert min(found.about["pairs"].values()) > 1000
     assert (np.diff(found.quantiles, axis=1) >= 0).all()
+    assert 0.03 < found.recording_radius < 0.06

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ import soundfile
 from made_collection import counts
 from made_music import tone, write_sndfile, write_tiny_model
 from stemwise.errors import CatalogueError, FingerprintError, UsageError
+from stemwise.library.calibration import UNCALIBRATED, write_calibration
 from stemwise.library.catalogue import Catalogue
 from stemwise.library.embed import content_hash, embed_file
 from stemwise.library.search import similar
 from stemwise.library.store import one_writer
 from stemwise.library.tables import SCHEMAS
+from stemwise.library.vectors import RECORDING_RADIUS
 from stemwise.models.checkpoint import load_model
 from stemwise.parts import PARTS
 
@@ -105,6 +108,19 @@ def test_a_title_of_several_files_of_one_recording_finds_the_first(catalogue, mu
     assert titles.count("song 1") == 2
     assert len({piece.content for piece in catalogue.pieces()}) == 5
     assert catalogue.find("song 1").path.name == "song 1.flac"
+
+
+def test_what_is_one_recording_is_told_by_the_models_calibration(
+    catalogue, music, tmp_path, tiny_model
+):
+    path = shutil.copy(tiny_model.source, tmp_path / "m.safetensors")
+    catalogue.index([music], load_model(path))
+    assert catalogue.vectors().recording_radius == RECORDING_RADIUS
+    wide = replace(UNCALIBRATED, fingerprint=tiny_model.fingerprint, recording_radius=0.5)
+    write_calibration(wide, tmp_path / "m.calibration.json")
+    again = Catalogue.open(catalogue.directory).vectors()
+    assert again.recording_radius == 0.5
+    assert again.subset(np.array([1, 2])).recording_radius == 0.5
 
 
 def test_mistakes_are_one_clear_line(tmp_path, catalogue, music, tiny_model):

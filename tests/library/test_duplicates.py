@@ -9,16 +9,18 @@ import pytest
 from made_music import write_sndfile
 from made_vectors import made, piece, unit
 from stemwise.audio import load
+from stemwise.library.calibration import recording_radius_of
 from stemwise.library.duplicates import (
     Recording,
     Recordings,
     duplicates,
+    radius_between,
     recording_distance,
     same_recording,
     same_recordings,
 )
 from stemwise.library.embed import embed_files
-from stemwise.library.vectors import vectors_in_memory
+from stemwise.library.vectors import RECORDING_RADIUS, vectors_in_memory
 from stemwise.models.checkpoint import load_model
 
 MUSIC = Path(__file__).parents[2] / "demo" / "music"
@@ -59,15 +61,42 @@ def test_the_distance_is_that_of_aligned_segments():
 def test_what_makes_a_recording_another():
     rng = np.random.default_rng(1)
     a = recording(rng)
-    assert same_recording(a, moved(rng, a, 0.1))  # 0.01
-    assert not same_recording(a, moved(rng, a, 0.2))  # 0.04
-    assert same_recording(a, moved(rng, a, 0.1, duration_seconds=51.9))
-    assert not same_recording(a, moved(rng, a, 0.1, duration_seconds=52.1))
+    assert same_recording(a, moved(rng, a, 0.1), 0.02)  # 0.01
+    assert not same_recording(a, moved(rng, a, 0.2), 0.02)  # 0.04
+    assert same_recording(a, moved(rng, a, 0.2), 0.06)
+    assert same_recording(a, moved(rng, a, 0.1, duration_seconds=51.9), 0.02)
+    assert not same_recording(a, moved(rng, a, 0.1, duration_seconds=52.1), 0.02)
     fewer = a.sounding.copy()
     fewer[:2] = False
-    assert not same_recording(a, moved(rng, a, 0.1, sounding=fewer))  # 3 of 5 agree
+    assert not same_recording(a, moved(rng, a, 0.1, sounding=fewer), 0.02)  # 3 of 5 agree
     silent = moved(rng, a, 0.0, sounding=a.sounding & False)
-    assert not same_recording(silent, silent)
+    assert not same_recording(silent, silent, 0.02)
+
+
+def test_the_radius_takes_in_copies_and_no_other_song():
+    rng = np.random.default_rng(2)
+    pieces = [recording(rng) for _ in range(4)]
+    pieces.append(moved(rng, pieces[0], 0.5))  # 0.25, the nearest other song
+    songs = np.arange(5)
+    copies = {1: moved(rng, pieces[1], 0.1), 3: moved(rng, pieces[3], 0.2, duration_seconds=9.0)}
+    wanted = slow(copies[3], pieces[3])
+    assert radius_between(pieces, songs, copies) == pytest.approx(wanted, rel=1e-5)
+    copies[2] = moved(rng, pieces[2], 0.4)  # 0.16, nearer to another song than four times that
+    nearest = slow(pieces[0], pieces[4])
+    assert radius_between(pieces, songs, copies) == pytest.approx(nearest / 4, rel=1e-5)
+    songs[4] = 0  # another take of the first song
+    wanted = slow(copies[2], pieces[2])
+    assert radius_between(pieces, songs, copies) == pytest.approx(wanted, rel=1e-5)
+    assert radius_between(pieces, songs, {}) == RECORDING_RADIUS
+
+
+def test_a_larger_radius_takes_more_files_together():
+    vectors = collection()
+    assert len(same_recordings(vectors)) == 2
+    near = same_recordings(dataclasses.replace(vectors, recording_radius=1e-5))
+    wide = same_recordings(dataclasses.replace(vectors, recording_radius=4.0))
+    assert near == []
+    assert set(wide[0]) > {4, 11, 12}
 
 
 def collection(seed=0):
@@ -125,7 +154,7 @@ def write(path, sound, codec, bit_rate):
 
 @pytest.mark.parametrize("model", ["compact", "stemwise"])
 def test_other_files_of_real_recordings_are_known_and_a_remix_is_not(tmp_path, model):
-    """With the shipped models: codecs and level; a cut at the start is nearer than a remix."""
+    """With the shipped models: codecs, level, and a cut at the start."""
     names = ["d e3m3", "remix 4, bass of the da (old), rest of d e3m3", "composed 00003"]
     for name in names:
         sound = load(MUSIC / f"{name}.opus", RATE_HZ)
@@ -139,6 +168,7 @@ def test_other_files_of_real_recordings_are_known_and_a_remix_is_not(tmp_path, m
         write_sndfile(tmp_path / "cut" / f"{name}.flac", sound[round(1.2 * RATE_HZ) :], RATE_HZ,
                       format="FLAC")  # fmt: skip
     files = sorted(tmp_path.rglob("*.*"))
+    radius = recording_radius_of(model, load_model(model).fingerprint)
     known = {
         (result.path.stem, result.path.parent.name): Recording(
             result.duration_seconds, result.start_seconds, result.embeddings, result.presence >= 0.5
@@ -148,8 +178,6 @@ def test_other_files_of_real_recordings_are_known_and_a_remix_is_not(tmp_path, m
     assert len(known) == 15
     for (name, kind), a in known.items():
         for (other, second), b in known.items():
-            distance = recording_distance(a, b)
-            if name == other:
-                assert distance < (0.055 if "cut" in (kind, second) else 0.018)  # known below 0.02
-            else:
-                assert distance > 0.063
+            assert same_recording(a, b, radius) == (name == other)
+            if name == other and "cut" not in (kind, second):
+                assert recording_distance(a, b) < 0.018

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from made_music import tone, write_sndfile
 from stemwise.errors import ModelError, UsageError
+from stemwise.library.duplicates import Recordings, recording_distance
 from stemwise.library.embed import embed_file
 from stemwise.library.held_out import Mixture, calibrate_model, describe_mixtures
 
@@ -45,6 +48,18 @@ def test_a_model_is_calibrated_on_pairs_of_different_songs(tiny_model):
     assert found.about["pairs"]["bass"] == 30 * 28
     assert found.about["pairs"]["piano"] == 0  # never sounds: a straight line
     np.testing.assert_allclose(np.diff(found.quantiles[2], 2)[20:60], 0, atol=1e-9)
+
+
+def test_the_radius_is_how_far_a_cut_takes_pieces(tiny_model, monkeypatch):
+    chosen = [*mixtures(29, 4.0), Mixture("short", "short", tone(2.0, 8000, 99))]  # not cut
+    monkeypatch.setattr("stemwise.library.duplicates._SHARE_OF_OTHERS", np.inf)
+    found = calibrate_model(tiny_model, chosen, {})
+    cut = [replace(one, wave=one.wave[9600:]) for one in chosen[:29]]
+    whole, rest = (describe_mixtures(tiny_model, some)[0] for some in (chosen[:29], cut))
+    apart = [recording_distance(Recordings(rest)[k], Recordings(whole)[k]) for k in range(29)]
+    assert found.recording_radius == pytest.approx(max(apart), rel=1e-5)
+    monkeypatch.setattr("stemwise.library.duplicates._SHARE_OF_OTHERS", 1e-6)
+    assert calibrate_model(tiny_model, chosen, {}).recording_radius < max(apart) / 10
 
 
 def test_too_few_pieces_and_a_model_of_stems_are_refused(tiny_model, monkeypatch):

@@ -13,7 +13,7 @@ def compared(monkeypatch):
     """How many pairs were compared as recordings."""
     pairs = []
 
-    def same(a, b):
+    def same(a, b, _):
         pairs.append((a.duration_seconds, b.duration_seconds))
         return False
 

@@ -26,6 +26,9 @@ Where F_p comes from, in this order:
    catalogue has grown fourfold;
 3. else Q_p(u) = 4u, so that S = 1 − D/4. That is not calibrated: unrelated music does not score 0.
 
+The file beside the model also holds the radius within which files are of one recording
+(`stemwise.library.duplicates`).
+
 Distances there are between whole pieces. A stretch of one segment has the same mean distance, but a
 wider spread, so its similarities reach farther to both sides.
 """
@@ -46,13 +49,13 @@ from stemwise.library.distances import FARTHEST, Space, piece_distances
 from stemwise.library.duplicates import same_recordings
 from stemwise.library.hubs import FEWEST_PIECES, hub_terms
 from stemwise.library.query import stored_query
-from stemwise.library.vectors import Vectors
+from stemwise.library.vectors import RECORDING_RADIUS, Vectors
 from stemwise.models.checkpoint import shipped_models
 from stemwise.parts import PARTS
 
 __all__ = [
     "LEVELS", "UNCALIBRATED", "Calibration", "calibrate", "calibration_beside", "calibration_of",
-    "read_calibration", "write_calibration",
+    "read_calibration", "recording_radius_of", "write_calibration",
 ]  # fmt: skip
 
 LEVELS = np.concatenate([
@@ -74,6 +77,7 @@ class Calibration:
     source: str  # "held-out pieces", "this catalogue" or "none"
     fingerprint: str  # of the model
     about: Mapping[str, Any]  # what it was made from
+    recording_radius: float = RECORDING_RADIUS
 
     def similarity(
         self, distance: NDArray[np.float64], weights: NDArray[np.float64]
@@ -100,6 +104,7 @@ def calibrate(
     *,
     source: str,
     about: Mapping[str, Any],
+    recording_radius: float = RECORDING_RADIUS,
 ) -> Calibration:
     """Return the calibration from all pairs of pieces of different songs, each way.
 
@@ -110,6 +115,7 @@ def calibrate(
         songs: (P,) integers; pieces with the same one are not unrelated.
         source: as in `Calibration`.
         about: where the pieces come from; the number of pairs per part is added.
+        recording_radius: as in `Calibration`.
     """
     vectors = space.vectors
     quantiles, pairs = UNCALIBRATED.quantiles.copy(), {}
@@ -126,7 +132,8 @@ def calibrate(
         if len(distances):
             inner = np.quantile(distances, LEVELS[1:-1]).clip(0, FARTHEST)
             quantiles[part, 1:-1] = inner.round(_DECIMALS)
-    return Calibration(quantiles, source, vectors.fingerprint, {**about, "pairs": pairs})
+    about = {**about, "pairs": pairs}
+    return Calibration(quantiles, source, vectors.fingerprint, about, recording_radius)
 
 
 def calibration_of(vectors: Vectors, model_source: str, folder: Path | None) -> Calibration:
@@ -141,8 +148,8 @@ def calibration_of(vectors: Vectors, model_source: str, folder: Path | None) -> 
     Raises:
         UsageError: the file beside the model is damaged.
     """
-    beside = read_calibration(calibration_beside(model_source))
-    if beside is not None and beside.fingerprint == vectors.fingerprint:
+    beside = _of_model(model_source, vectors.fingerprint)
+    if beside is not None:
         return beside
     count = len(vectors.pieces)
     if count < FEWEST_PIECES:
@@ -166,6 +173,25 @@ def calibration_of(vectors: Vectors, model_source: str, folder: Path | None) -> 
     return made
 
 
+def recording_radius_of(model_source: str, fingerprint: str) -> float:
+    """Return the radius within which files are of one recording, for a catalogue of that model.
+
+    Args:
+        model_source: as for `calibration_of`.
+        fingerprint: of the model that made the vectors.
+
+    Raises:
+        UsageError: the file beside the model is damaged.
+    """
+    beside = _of_model(model_source, fingerprint)
+    return beside.recording_radius if beside else RECORDING_RADIUS
+
+
+def _of_model(model_source: str, fingerprint: str) -> Calibration | None:
+    beside = read_calibration(calibration_beside(model_source))
+    return beside if beside is not None and beside.fingerprint == fingerprint else None
+
+
 def calibration_beside(model_source: str) -> Path:
     """Return where the calibration of a model lies: beside its weights.
 
@@ -181,6 +207,7 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
         "fingerprint": calibration.fingerprint,
         "source": calibration.source,
         "about": dict(calibration.about),
+        "recording_radius": round(calibration.recording_radius, _DECIMALS),
         "levels": LEVELS.round(6).tolist(),
         "quantiles": dict(zip(PARTS, calibration.quantiles.tolist(), strict=True)),
     }
@@ -203,8 +230,9 @@ def read_calibration(path: Path) -> Calibration | None:
         fits = quantiles.shape == (len(PARTS), len(LEVELS)) and np.allclose(levels, LEVELS)
         if not fits or (np.diff(quantiles, axis=1) < 0).any():
             raise ValueError("its quantiles are not those of this version")
+        radius = float(document.get("recording_radius", RECORDING_RADIUS))
         return Calibration(
-            quantiles, document["source"], document["fingerprint"], document["about"]
+            quantiles, document["source"], document["fingerprint"], document["about"], radius
         )
     except FileNotFoundError:
         return None

@@ -25,6 +25,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from stemwise.errors import CatalogueError, FingerprintError, UsageError
+from stemwise.library.calibration import recording_radius_of
 from stemwise.library.duplicates import are_one_recording
 from stemwise.library.engines import Engine, ThisMachine
 from stemwise.library.indexing import IndexOptions, IndexSummary, Progress, bring_up_to_date
@@ -296,7 +297,8 @@ class Catalogue:
         versions = (store.fingerprint, pieces.version, segments.version)
         if self._vectors is None or self._versions != versions:
             ready = [piece for piece in held.pieces() if piece.ready]
-            self._vectors = load_vectors(ready, segments)
+            radius = recording_radius_of(self.metadata.model, store.fingerprint)
+            self._vectors = load_vectors(ready, segments, radius)
             self._versions = versions
         return self._vectors
 

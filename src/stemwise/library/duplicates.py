@@ -6,35 +6,40 @@ recording are recognised by their vectors:
     distance of a and b = mean over aligned segments s of a and the parts that sound in both of
                           ‖a_sp − b_tp‖²,   t the segment of b that starts nearest in time
 
-They are the same recording if their durations differ by 2 s at most, the distance is 0.02 at most,
-and of the parts that sound in either of two aligned segments, at least three in four sound in both.
+They are the same recording if their durations differ by 2 s at most, the distance is the radius at
+most, and of the parts that sound in either of two aligned segments, at least three in four sound in
+both.
 
-Measured with both shipped models on the 30 pieces of demo/music, of which some are mixes of others:
-as MP3 at 96 kbit/s and 12 dB softer, with ``compact`` and ``stemwise``, they lie within 0.0006 of
-the original; without the first 0.6 or 1.2 s within 0.040 and 0.054, so that some are not known (of
-30 without 1.2 s, 12 and 3). The nearest pair that is not the same recording, two mixes that differ
-in the bass alone, lies at 0.065 and 0.078. Of 472 pieces of game music, only files with equal bytes
-are taken for one. A longer cut, another speed or another key is another recording, and so is a
-piece in which no part sounds.
+The **radius** belongs to the model, and comes with its calibration (`radius_between`): the largest
+distance of a held-out piece from itself without its first 1.2 s, but a quarter of the smallest
+between pieces of different songs at most. Without a calibration it is 0.02.
+
+Measured with the shipped models, whose radius is 0.055 (``compact``) and 0.036 (``stemwise``): of the
+30 pieces of demo/music, some of them mixes of others, and the same without their first 1.2 s, all and
+29 are known; as MP3 at 96 kbit/s and 12 dB softer they lie within 0.0006. The nearest pair that is not
+the same recording, two mixes that differ in the bass alone, lies at 0.065 and 0.077. Of 470 pieces of
+game music none is taken for another; the nearest pair lies at 0.15 with ``compact``. A longer cut,
+another speed or another key is another recording, and so is a piece in which no part sounds.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stemwise.library.tables import Piece
-from stemwise.library.vectors import Floats, Vectors
+from stemwise.library.vectors import RECORDING_RADIUS, Floats, Vectors
 from stemwise.parts import PARTS
 
 __all__ = ["TOLERANCE_SECONDS", "Duplicates", "Recording", "Recordings", "are_one_recording",
-           "duplicates", "recording_distance", "same_recording", "same_recordings"]  # fmt: skip
+           "duplicates", "radius_between", "recording_distance", "same_recording",
+           "same_recordings"]  # fmt: skip
 
-SAME_RECORDING = 0.02
 TOLERANCE_SECONDS = 2.0
 AGREEMENT = 0.75
-_PROMISING = 4 * SAME_RECORDING  # of the means of two pieces; see `_promising`
+_PROMISING = 4  # times the radius, of the means of two pieces; see `_promising`
+_SHARE_OF_OTHERS = 0.25
 _PIECES_AT_A_TIME = 512
 
 
@@ -65,6 +70,7 @@ class Recordings:
     """The recordings of a catalogue, read when they are first asked for, and kept."""
 
     def __init__(self, vectors: Vectors) -> None:
+        self.radius = vectors.recording_radius
         self._vectors = vectors
         self._known: dict[int, Recording] = {}
 
@@ -95,6 +101,10 @@ def recording_distance(a: Recording, b: Recording) -> float:
     """Return the distance of `a` and `b`; infinite if durations or sounding parts differ."""
     if abs(a.duration_seconds - b.duration_seconds) > TOLERANCE_SECONDS:
         return np.inf
+    return _distance(a, b)
+
+
+def _distance(a: Recording, b: Recording) -> float:
     nearest = np.abs(a.start_seconds[:, None] - b.start_seconds).argmin(axis=1)
     theirs = b.sounding[nearest]
     both = a.sounding & theirs
@@ -104,16 +114,38 @@ def recording_distance(a: Recording, b: Recording) -> float:
     return float(np.square(apart).sum(axis=-1).mean())
 
 
-def same_recording(a: Recording, b: Recording) -> bool:
+def same_recording(a: Recording, b: Recording, radius: float) -> bool:
     """Tell whether `a` and `b` are the same recording."""
-    return recording_distance(a, b) <= SAME_RECORDING
+    return recording_distance(a, b) <= radius
+
+
+def radius_between(
+    pieces: Sequence[Recording], songs: NDArray[np.int64], copies: Mapping[int, Recording]
+) -> float:
+    """Return the radius that takes `copies` for the pieces they are of, but no song for another.
+
+    Args:
+        pieces: K of them; lengths are not looked at.
+        songs: (K,) pieces with the same one are not compared.
+        copies: of pieces, by number, what is the same recording.
+    """
+    own = [_distance(copy, pieces[k]) for k, copy in copies.items()]
+    others = [
+        _distance(a, b)
+        for i, a in enumerate(pieces)
+        for j, b in enumerate(pieces)
+        if songs[i] != songs[j]
+    ]
+    farthest = max((d for d in own if np.isfinite(d)), default=RECORDING_RADIUS)
+    return min(farthest, _SHARE_OF_OTHERS * min(others, default=np.inf))
 
 
 def are_one_recording(vectors: Vectors, pieces: Sequence[int]) -> bool:
     """Tell whether each of `pieces`, by number, is the same recording as the first."""
     recordings = Recordings(vectors)
     recordings.prepare(set(pieces))
-    return all(same_recording(recordings[pieces[0]], recordings[k]) for k in pieces[1:])
+    first = recordings[pieces[0]]
+    return all(same_recording(first, recordings[k], recordings.radius) for k in pieces[1:])
 
 
 def same_recordings(vectors: Vectors) -> list[tuple[int, ...]]:
@@ -142,7 +174,7 @@ def _groups(vectors: Vectors) -> list[tuple[tuple[int, ...], float]]:
     recordings.prepare({k for pair in pairs for k in pair})
     for a, b in pairs:
         distance = recording_distance(recordings[a], recordings[b])
-        if distance <= SAME_RECORDING:
+        if distance <= recordings.radius:
             first, second = sorted((_leader(leader, a), _leader(leader, b)))
             leader[second] = first
             largest[first] = max(distance, largest.get(first, 0), largest.pop(second, 0))
@@ -174,6 +206,7 @@ def _promising(vectors: Vectors) -> list[tuple[int, int]]:
     order = heard[np.argsort(durations[heard], kind="stable")]
     durations, means = durations[order], means[order]
     squares = np.square(means).sum(axis=1)
+    most = _PROMISING * vectors.recording_radius
     found: list[tuple[int, int]] = []
     for first in range(0, len(order), _PIECES_AT_A_TIME):
         last = min(first + _PIECES_AT_A_TIME, len(order))
@@ -181,7 +214,7 @@ def _promising(vectors: Vectors) -> list[tuple[int, int]]:
         apart = squares[first:last, None] + squares[first:end]
         apart -= 2 * (means[first:last] @ means[first:end].T)
         near = np.argwhere(
-            (apart <= _PROMISING) & (np.arange(end - first) > np.arange(last - first)[:, None])
+            (apart <= most) & (np.arange(end - first) > np.arange(last - first)[:, None])
         )
         for a, b in near + first:
             if durations[b] - durations[a] <= TOLERANCE_SECONDS:

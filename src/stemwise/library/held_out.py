@@ -5,7 +5,7 @@ into segments and described as music files are (`stemwise.library.embed`).
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stemwise.audio import MINIMUM_SECONDS
 from stemwise.errors import ModelError, UsageError
 from stemwise.library.calibration import Calibration, calibrate
 from stemwise.library.description import describe_wave
 from stemwise.library.distances import Space
+from stemwise.library.duplicates import Recording, Recordings, radius_between
 from stemwise.library.embed import one_thread
 from stemwise.library.hubs import FEWEST_PIECES, hub_terms
 from stemwise.library.tables import Piece
-from stemwise.library.vectors import Vectors, vectors_in_memory
+from stemwise.library.vectors import PRESENCE_THRESHOLD, Vectors, vectors_in_memory
 from stemwise.models.checkpoint import Model
 from stemwise.parts import PARTS
 
 __all__ = ["Mixture", "calibrate_model", "describe_mixtures"]
+
+
+_CUT_SECONDS = 1.2
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,20 @@ def calibrate_model(
     if model.takes_stems:
         raise ModelError(f"model {model.name} reads stems, and search is in mixtures")
     with one_thread():  # a segment at a time: more threads cost time, and change bits
-        vectors, songs = describe_mixtures(model, mixtures)
+        copies: dict[str, Recording] = {}
+        vectors, songs = describe_mixtures(model, _shortened(model, mixtures, copies))
     if len(songs) < FEWEST_PIECES:
         raise UsageError(
             f"a calibration needs {FEWEST_PIECES} pieces or more, and there are {len(songs)}"
         )
     space = Space(vectors, hub_terms(vectors, np.arange(len(PARTS)), folder=None))
     told = {**about, "pieces": len(songs), "songs": len(set(songs.tolist()))}
-    return calibrate(space, songs, source="held-out pieces", about=told)
+    radius = radius_between(
+        [Recordings(vectors)[k] for k in range(len(songs))],
+        songs,
+        {k: copies[p.title] for k, p in enumerate(vectors.pieces) if p.title in copies},
+    )
+    return calibrate(space, songs, source="held-out pieces", about=told, recording_radius=radius)
 
 
 def describe_mixtures(
@@ -83,6 +94,19 @@ def describe_mixtures(
         model.fingerprint,
     )
     return vectors, np.array([names[song] for _, song, *_ in found], np.int64)
+
+
+def _shortened(
+    model: Model, mixtures: Iterable[Mixture], copies: dict[str, Recording]
+) -> Iterator[Mixture]:
+    """Yield `mixtures`, and put into `copies` what is left of each after 1.2 s."""
+    for one in mixtures:
+        rest = one.wave[round(_CUT_SECONDS * model.sample_rate_hz) :]
+        if len(rest) >= MINIMUM_SECONDS * model.sample_rate_hz:
+            starts, embeddings, presence = describe_wave(rest, model, name=one.name)
+            sounding = presence >= PRESENCE_THRESHOLD
+            copies[one.name] = Recording(0.0, starts, embeddings, sounding)
+        yield one
 
 
 def _piece(mixture: Mixture) -> Piece:

@@ -73,7 +73,7 @@ def journey(
     vectors = catalogue.vectors()
     ends = [_number(vectors, catalogue.find(str(name)), row) for name in (first, last)]
     recordings = Recordings(vectors)
-    if ends[0] == ends[1] or same_recording(recordings[ends[0]], recordings[ends[1]]):
+    if ends[0] == ends[1] or _same(recordings, *ends):
         raise UsageError(f"{first} and {last} are the same recording; a journey needs two")
     counts = sum(vectors.counts(int(part)) for part in np.flatnonzero(row))
     others = np.setdiff1d(np.flatnonzero(counts), ends)
@@ -162,6 +162,10 @@ def _without_copies(recordings: Recordings, path: list[int]) -> list[int]:
     kept = [path[0]]
     for k in path[1:-1]:
         others = [*kept, path[-1]]
-        if not any(same_recording(recordings[other], recordings[k]) for other in others):
+        if not any(_same(recordings, other, k) for other in others):
             kept.append(k)
     return [*kept, path[-1]]
+
+
+def _same(recordings: Recordings, a: int, b: int) -> bool:
+    return same_recording(recordings[a], recordings[b], recordings.radius)

@@ -125,13 +125,17 @@ class Selector:
         outside = [one for one in self._outside if self._lasts_like(k, one.duration_seconds)]
         inside = [e for e in self._examples if self._lasts_like(k, self._lasts(e))]
         others: list[Recording] = outside + [self._recordings[e] for e in inside]
-        return any(same_recording(self._recordings[k], other) for other in others)
+        radius = self._recordings.radius
+        return any(same_recording(self._recordings[k], other, radius) for other in others)
 
     def _twin(self, matches: Sequence[Chosen], k: int) -> Chosen | None:
         seconds = self._lasts(k)
         for match in matches:
             alike = abs(self._lasts(match.piece) - seconds) <= TOLERANCE_SECONDS
-            if alike and same_recording(self._recordings[match.piece], self._recordings[k]):
+            if not alike:
+                continue
+            recordings = self._recordings
+            if same_recording(recordings[match.piece], recordings[k], recordings.radius):
                 return match
         return None
 

@@ -23,14 +23,17 @@ from stemwise.errors import CatalogueError
 from stemwise.library.tables import Piece
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS
 
-__all__ = ["MOST_IN_MEMORY", "PRESENCE_THRESHOLD", "Floats", "Rows", "Vectors", "load_vectors",
-           "scan", "vectors_in_memory"]  # fmt: skip
+__all__ = ["MOST_IN_MEMORY", "PRESENCE_THRESHOLD", "RECORDING_RADIUS", "Floats", "Rows", "Vectors",
+           "load_vectors", "scan", "vectors_in_memory"]  # fmt: skip
 
 PRESENCE_THRESHOLD = 0.5
 """A part sounds in a segment if its presence is at least this: as likely as not."""
 
 MOST_IN_MEMORY = 300_000
 """Up to so many segments (12,000 songs) a part is kept once many of its rows are wanted."""
+
+RECORDING_RADIUS = 0.02
+"""Files are of one recording up to this distance, where a model's calibration says no other."""
 
 _FEW_ROWS = 4096
 _SHARE_TO_SCAN = 8  # taking one row in eight by its number costs what reading all does
@@ -52,6 +55,7 @@ class Vectors:
     row_ids: NDArray[np.uint64] = field(repr=False)  # (S,) in the table
     table: Any = field(repr=False)  # a handle that stays at the version that was opened
     fingerprint: str = ""  # of the model that made them
+    recording_radius: float = RECORDING_RADIUS  # see `stemwise.library.duplicates`
     _blocks: dict[int, Floats] = field(default_factory=dict, repr=False)
     _means: dict[int, Floats] = field(default_factory=dict, repr=False)
 
@@ -97,6 +101,7 @@ class Vectors:
             row_ids=self.row_ids[rows],
             table=self.table,
             fingerprint=self.fingerprint,
+            recording_radius=self.recording_radius,
             _blocks=blocks,
         )
 
@@ -227,7 +232,9 @@ def scan(table: Any, columns: Sequence[str]) -> pa.Table:
     return _arrow(query).sort_by("_rowid")
 
 
-def load_vectors(pieces: Sequence[Piece], table: Any) -> Vectors:
+def load_vectors(
+    pieces: Sequence[Piece], table: Any, recording_radius: float = RECORDING_RADIUS
+) -> Vectors:
     """Return the segments of `pieces` in `table`, a handle on "segments"; pieces come by path.
 
     Pieces whose segments are not there are left out.
@@ -255,6 +262,7 @@ def load_vectors(pieces: Sequence[Piece], table: Any) -> Vectors:
         row_ids=stored["_rowid"].to_numpy()[order],
         table=table,
         fingerprint=(table.schema.metadata or {}).get(b"fingerprint", b"").decode(),
+        recording_radius=recording_radius,
     )
 
 
