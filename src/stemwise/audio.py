@@ -25,6 +25,7 @@ from stemwise.errors import AudioError
 __all__ = [
     "EXTENSIONS",
     "LOUDEST",
+    "MINIMUM_SECONDS",
     "RANGE_THRESHOLD",
     "cut",
     "level_db",
