@@ -125,6 +125,28 @@ def test_hubness_is_of_what_a_search_would_find(bank):
     assert found["skewness"] > 1
 
 
+def test_pseudo_is_told_by_kind_where_that_is_asked_for(bank):
+    segments = bank.segments("test", 10, 10)
+    plain, _ = pseudo_scores(bank, segments, hearing(0), Pseudo10x5())
+    assert "kinds" not in plain["bass"]
+    names = [piece.identifier for piece in bank.pieces]
+    sounds = {"bass": {"soundfont": "OPL3", "programs": {"0": 32}}}
+    report, _ = pseudo_scores(
+        bank, segments, hearing(0), Pseudo10x5(), renderings=dict.fromkeys(names[:7], sounds)
+    )
+    assert report["drums"]["kinds"].keys() == {"tempo"}
+    kinds = report["bass"]["kinds"]
+    assert kinds["instrument"].keys() == {"acoustic bass"}
+    assert kinds["soundfont"].keys() == {"OPL3"}
+    assert 0 < kinds["soundfont"]["OPL3"]["songs"] <= 7
+    for part in PARTS:
+        scores = report[part]["kinds"]["tempo"].values()
+        assert sum(score["queries"] for score in scores) == report[part]["queries"]
+        for key in ("accuracy", "leakage"):
+            mean = sum(score[key] * score["queries"] for score in scores) / report[part]["queries"]
+            assert mean == pytest.approx(report[part][key])
+
+
 def test_confusion_counts_the_votes_of_the_first_gallery(bank):
     segments = bank.segments("test", 10, 10)
     report, confusions = pseudo_scores(bank, segments, hearing(0), Pseudo10x5())

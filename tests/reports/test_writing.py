@@ -165,6 +165,17 @@ def test_what_has_no_value_is_a_dash(tmp_path):
         assert not re.search(r"\b(None|nan|null|inf)\b", text)
 
 
+def test_kinds_of_sound_have_a_table_each():
+    report = made_report()
+    score = {"accuracy": 0.25, "interval": [0.2, 0.3], "leakage": None, "queries": 9, "songs": 4}
+    report["pseudo"]["bass"]["kinds"] = {"instrument": {"synth | bass": score}, "tempo": {}}
+    tables = {table.caption: table for table in report_tables(report)}
+    table = tables["MES-Pseudo by instrument"]
+    assert table.rows == (("bass", "synth | bass", "25.0 (20.0 to 30.0)", "–", "4"),)
+    assert "MES-Pseudo by tempo" not in tables
+    assert "| bass | synth \\| bass | 25.0 (20.0 to 30.0) | – | 4 |" in report_lines(report)
+
+
 def test_what_is_missing_has_no_table():
     report = made_report(parts=("bass", "drums"), method="baseline", recipe=None, seed=None)
     for key in ("sdr", "abx"):

@@ -3,8 +3,11 @@
 Intervals are of 95 % over songs (`stemwise.scores.interval`): for MES-Normal the query's song, for
 MES-Pseudo the target's. Hubness is that of the five nearest segments of *other* songs, which is
 what a search returns. "Other versions" is there where a song of the split has several pieces.
+MES-Pseudo is told by kind as well, that of the first piece of the target's song
+(`stemwise.evaluation.kinds`).
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +18,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from stemwise.corpora.bank import Bank
 from stemwise.evaluation.exhibits import Confusion, Points
+from stemwise.evaluation.kinds import kind_scores, kinds_of
 from stemwise.evaluation.subject import (
     Progress,
     Subject,
@@ -120,18 +124,26 @@ def pseudo_scores(
     subject: Subject,
     protocol: Pseudo10x5 | PseudoListed,
     progress: Progress = no_progress,
+    renderings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Confusion]]:
     """Return MES-Pseudo of each part, with leakage, and the confusions of the first gallery.
 
-    `segments` are of the protocol's rule of silence; its pieces are in them (`choose_protocol`).
+    Args:
+        bank: stems at the model's rate.
+        segments: of the protocol's rule of silence; its pieces are in them (`choose_protocol`).
+        subject: what is scored.
+        protocol: which pseudo-pieces there are.
+        progress: called with how many galleries are done, and of how many.
+        renderings: how pieces were made, by identifier; if given, even empty, "kinds" are told.
 
     Raises:
         CorpusError: pseudo-10x5, and the split holds fewer than 15 songs.
     """
-    name_of = {
-        int(song): bank.pieces[int(piece)].identifier
+    first_of = {
+        int(song): bank.pieces[int(piece)]
         for song, piece in zip(segments.songs[::-1], segments.pieces[::-1], strict=True)
     }
+    name_of = {song: piece.identifier for song, piece in first_of.items()}
     report, confusions = {}, {}
     for done, part in enumerate(subject.parts):
         galleries = list(protocol.galleries(segments, PARTS.index(part)))
@@ -142,6 +154,12 @@ def pseudo_scores(
                 cast.append(_gallery_votes(bank, subject, part, pseudo))
             progress(done * len(galleries) + g + 1, len(subject.parts) * len(galleries))
         report[part] = _pooled(heard, cast)
+        if renderings is not None and heard:
+            kinds = {
+                song: kinds_of(piece, renderings.get(piece.identifier, {}), part)
+                for song, piece in first_of.items()
+            }
+            report[part]["kinds"] = _by_kind(heard, cast, kinds)
         if heard:
             confusions[part] = _confusion(heard[0], cast[0], name_of)
     return report, confusions
@@ -184,6 +202,18 @@ def _pooled(heard: list[Pseudo], cast: list[Votes]) -> dict[str, Any]:
         of = np.concatenate([heard[g].targets for g in told])
         report |= {"leakage": float(leaked.mean()), "leakage_interval": interval(leaked, of)}
     return report
+
+
+def _by_kind(
+    heard: list[Pseudo], cast: list[Votes], kinds: Mapping[int, Mapping[str, str]]
+) -> dict[str, Any]:
+    told = [votes.leaked for votes in cast if votes.leaked is not None]
+    return kind_scores(
+        np.concatenate([votes.right.numpy() for votes in cast]),
+        torch.cat(told).numpy() if len(told) == len(cast) else None,
+        np.concatenate([pseudo.targets for pseudo in heard]),
+        kinds,
+    )
 
 
 def _confusion(pseudo: Pseudo, cast: Votes, name_of: dict[int, str]) -> Confusion:

@@ -14,7 +14,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import torch
 from stemwise import __version__
 from stemwise.corpora.abx import Triplet
 from stemwise.corpora.bank import Bank
+from stemwise.corpora.piece import MANIFEST_NAME, read_manifest
 from stemwise.evaluation.choosing import choose_protocol
 from stemwise.evaluation.exhibits import Exhibits, Separated
 from stemwise.evaluation.identification import normal_scores, pseudo_scores
@@ -80,7 +81,9 @@ def evaluate(
     with bar("segments of real pieces") as progress:
         report["normal"], points = normal_scores(bank, segments, subject, progress)
     with bar("galleries of pseudo-pieces") as progress:
-        report["pseudo"], confusions = pseudo_scores(bank, ruled, subject, protocol, progress)
+        report["pseudo"], confusions = pseudo_scores(
+            bank, ruled, subject, protocol, progress, _renderings(bank)
+        )
     report["groups"] = max(score["groups"] for score in report["pseudo"].values())
     separated: dict[str, Separated] = {}
     if subject.separate and sdr_segments:
@@ -103,6 +106,14 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_without_nan(inner) for inner in value]
     return None if value != value else value
+
+
+def _renderings(bank: Bank) -> dict[str, Mapping[str, Any]]:
+    """Return how the pieces of a bank were made; nothing if its corpus is no longer there."""
+    corpus = bank.directory.absolute().parent
+    if not (corpus / MANIFEST_NAME).exists():
+        return {}
+    return {piece.identifier: piece.rendering for piece in read_manifest(corpus)}
 
 
 def _digest(bank: Bank) -> str:

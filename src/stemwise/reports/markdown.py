@@ -147,11 +147,11 @@ def opening(report: Mapping[str, Any]) -> list[str]:
 
 
 def report_tables(report: Mapping[str, Any]) -> list[Table]:
-    """Return the tables of a report: scores, other versions and hubness, SDR, ABX, provenance."""
+    """Return the tables of a report: scores, hubness, SDR, kinds of sound, ABX, provenance."""
     tables = [_scores(report), _hubness(report)]
     if report.get("sdr"):
         tables.append(_sdr(report))
-    return [*tables, *_abx(report), _provenance(report)]
+    return [*tables, *_kinds(report), *_abx(report), _provenance(report)]
 
 
 def _scores(report: Mapping[str, Any]) -> Table:
@@ -215,6 +215,26 @@ def _sdr(report: Mapping[str, Any]) -> Table:
             ))  # fmt: skip
     columns = ("part", "SDR, dB", "SI-SDR, dB", "segments", "windows left out")
     return Table("Separation", columns, tuple(rows), (WHICH_SDR,))
+
+
+def _kinds(report: Mapping[str, Any]) -> list[Table]:
+    tables = []
+    for asked in ("instrument", "soundfont", "tempo"):
+        rows = []
+        for part in parts_of(report):
+            for kind, score in (find(report, "pseudo", part, "kinds", asked) or {}).items():
+                rows.append((
+                    part,
+                    printable(kind),
+                    with_interval(score.get("accuracy"), score.get("interval")),
+                    percent(score.get("leakage")),
+                    count(score.get("songs")),
+                ))  # fmt: skip
+        if rows:
+            columns = ("part", asked, "MES-Pseudo, %", "leakage, %", "songs")
+            note = "Of the target. The intervals of few songs are too narrow."
+            tables.append(Table(f"MES-Pseudo by {asked}", columns, tuple(rows), (note,)))
+    return tables
 
 
 def _abx(report: Mapping[str, Any]) -> list[Table]:
