@@ -211,6 +211,21 @@ def test_evaluation_reports_both_scores_and_is_repeatable(corpus):
     assert reports[0]["normal"]["bass"]["labels"] == 15
 
 
+def test_how_pieces_were_made_is_taken_from_the_corpus(tmp_path):
+    pieces = write_corpus(tmp_path, {"test": 15})
+    sound = {"soundfont": "OPL3", "programs": {"24": 25}}
+    played = [dataclasses.replace(piece, rendering={"guitar": sound}) for piece in pieces[:9]]
+    write_manifest(tmp_path, played + pieces[9:], {"corpus": "made"})
+    bank = bank_of(tmp_path, LOW_HZ)
+    network, protocol = small_network("direct").eval(), Pseudo10x5(segments_per_piece=1)
+    pseudo = evaluate(bank, Subject(network.describe), "test", protocol)[0]["pseudo"]
+    assert list(pseudo["guitar"]["kinds"]["instrument"]) == ["acoustic guitar"]
+    assert pseudo["drums"]["kinds"].keys() == {"tempo"}
+    (tmp_path / "manifest.json").unlink()
+    pseudo = evaluate(bank, Subject(network.describe), "test", protocol)[0]["pseudo"]
+    assert pseudo["guitar"]["kinds"].keys() == {"tempo"}
+
+
 def test_an_oracle_embedding_scores_all_and_leaks_nothing(bank):
     """The true pitch of the target as its embedding: the protocol must reward it fully."""
 
