@@ -61,16 +61,19 @@ def test_scores_of_kinds_are_means_over_their_queries():
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 6, 200)
     right, leaked = rng.random(200) < 0.4, rng.random(200) < 0.3
-    kinds = {song: {"tempo": "slow" if song < 2 else "fast"} for song in range(6)}
+    kinds = {
+        song: {"tempo": "below 90 bpm" if song < 2 else "150 bpm and above"} for song in range(6)
+    }
     kinds[0] |= {"instrument": "organ"}
     found = kind_scores(right, leaked, targets, kinds)
     assert found.keys() == {"instrument", "tempo"}
     assert found["instrument"].keys() == {"organ"}
-    for name, songs in (("slow", (0, 1)), ("fast", (2, 3, 4, 5))):
+    assert list(found["tempo"]) == ["below 90 bpm", "150 bpm and above"]
+    for name, songs in (("below 90 bpm", (0, 1)), ("150 bpm and above", (2, 3, 4, 5))):
         here = [q for q in range(200) if targets[q] in songs]
         score = found["tempo"][name]
         assert score["accuracy"] == pytest.approx(sum(right[q] for q in here) / len(here))
         assert score["leakage"] == pytest.approx(sum(leaked[q] for q in here) / len(here))
         assert (score["queries"], score["songs"]) == (len(here), len(songs))
         assert score["interval"][0] <= score["accuracy"] <= score["interval"][1]
-    assert kind_scores(right, None, targets, kinds)["tempo"]["slow"]["leakage"] is None
+    assert kind_scores(right, None, targets, kinds)["tempo"]["below 90 bpm"]["leakage"] is None

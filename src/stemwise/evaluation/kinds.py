@@ -26,7 +26,11 @@ _LAST_OF_PART: Mapping[str, tuple[tuple[int, str], ...]] = {  # the last program
     "piano": ((3, "acoustic piano"), (5, "electric piano"), (7, "harpsichord or clavinet")),
     "guitar": ((25, "acoustic guitar"), (28, "clean electric guitar"), (31, "driven guitar")),
 }
-_TEMPI_BPM = ((90, "below 90 bpm"), (120, "90 to 119 bpm"), (150, "120 to 149 bpm"))
+_TEMPI_BPM = (
+    (90, "below 90 bpm"), (120, "90 to 119 bpm"), (150, "120 to 149 bpm"),
+    (float("inf"), "150 bpm and above"),
+)  # fmt: skip
+_TEMPI = [name for _, name in _TEMPI_BPM]
 
 
 def kinds_of(piece: BankPiece, rendering: Mapping[str, Any], part: str) -> dict[str, str]:
@@ -44,8 +48,7 @@ def kinds_of(piece: BankPiece, rendering: Mapping[str, Any], part: str) -> dict[
         found["instrument"] = names.pop() if len(names) == 1 else "several"
         found["soundfont"] = str(sound["soundfont"])
     if piece.tempo_bpm is not None:
-        bpm = piece.tempo_bpm
-        found["tempo"] = next((name for end, name in _TEMPI_BPM if bpm < end), "150 bpm and above")
+        found["tempo"] = next(name for end, name in _TEMPI_BPM if piece.tempo_bpm < end)
     return found
 
 
@@ -66,7 +69,8 @@ def kind_scores(
     report: dict[str, dict[str, dict[str, Any]]] = {}
     for asked in ("instrument", "soundfont", "tempo"):
         labels = np.array([kinds[int(song)].get(asked, "") for song in targets])
-        for kind in sorted(set(labels.tolist()) - {""}):
+        known = set(labels.tolist()) - {""}
+        for kind in sorted(known, key=_TEMPI.index if asked == "tempo" else None):
             here = labels == kind
             report.setdefault(asked, {})[kind] = {
                 "accuracy": float(right[here].mean()),
