@@ -43,7 +43,7 @@ def kinds_of(piece: BankPiece, rendering: Mapping[str, Any], part: str) -> dict[
     """
     found = {}
     sound = rendering.get(part)
-    if isinstance(sound, Mapping) and sound.get("programs"):
+    if isinstance(sound, Mapping) and sound.get("programs") and sound.get("soundfont"):
         names = {_instrument(part, int(program)) for program in sound["programs"].values()}
         found["instrument"] = names.pop() if len(names) == 1 else "several"
         found["soundfont"] = str(sound["soundfont"])
