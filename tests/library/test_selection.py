@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from made_vectors import made
-from stemwise.library import selection as module
 from stemwise.library.selection import Limits, Selector, files_of
 
 
@@ -17,7 +16,7 @@ def compared(monkeypatch):
         pairs.append((a.duration_seconds, b.duration_seconds))
         return False
 
-    monkeypatch.setattr(module, "same_recording", same)
+    monkeypatch.setattr("stemwise.library.duplicates.same_recording", same)
     return pairs
 
 

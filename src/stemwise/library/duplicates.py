@@ -71,7 +71,6 @@ class Recordings:
     """The recordings of a catalogue, read when they are first asked for, and kept."""
 
     def __init__(self, vectors: Vectors) -> None:
-        self.radius = vectors.recording_radius
         self._vectors = vectors
         self._known: dict[int, Recording] = {}
 
@@ -79,6 +78,15 @@ class Recordings:
         """Return the recording that is piece number `piece`."""
         self.prepare([piece])
         return self._known[piece]
+
+    @property
+    def radius(self) -> float:
+        """The distance within which two are the same."""
+        return self._vectors.recording_radius
+
+    def same(self, a: int, b: int) -> bool:
+        """Tell whether the pieces number `a` and `b` are the same recording."""
+        return same_recording(self[a], self[b], self.radius)
 
     def prepare(self, pieces: Iterable[int]) -> None:
         """Read several at once, which is faster."""
@@ -145,8 +153,7 @@ def are_one_recording(vectors: Vectors, pieces: Sequence[int]) -> bool:
     """Tell whether each of `pieces`, by number, is the same recording as the first."""
     recordings = Recordings(vectors)
     recordings.prepare(set(pieces))
-    first = recordings[pieces[0]]
-    return all(same_recording(first, recordings[k], recordings.radius) for k in pieces[1:])
+    return all(recordings.same(pieces[0], k) for k in pieces[1:])
 
 
 def same_recordings(vectors: Vectors) -> list[tuple[int, ...]]:

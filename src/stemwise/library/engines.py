@@ -123,9 +123,7 @@ class ThisMachine:
         good = journal.begin(path for path in files if path not in killers)
         on_cpu = next(model.parameters()).device.type == "cpu"
         processes = on_cpu and jobs > 1 and len(files) - len(killers) >= WORTH_A_PROCESS * jobs
-        results = embed_files(
-            good, model, jobs, known=known, in_order=False, processes=processes
-        )  # fmt: skip
+        results = embed_files(good, model, jobs, known=known, in_order=False, processes=processes)
         try:
             for result in results:
                 yield result

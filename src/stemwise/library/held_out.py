@@ -28,7 +28,6 @@ from stemwise.parts import PARTS
 
 __all__ = ["Mixture", "calibrate_model", "describe_mixtures"]
 
-
 _CUT_SECONDS = 1.2
 
 
@@ -45,6 +44,8 @@ def calibrate_model(
     model: Model, mixtures: Iterable[Mixture], about: Mapping[str, Any]
 ) -> Calibration:
     """Return the calibration of `model` from all pairs of `mixtures` of different songs.
+
+    The radius of one recording is measured too: each mixture is described again without its start.
 
     Args:
         model: any that takes mixtures.
@@ -66,8 +67,10 @@ def calibrate_model(
         )
     space = Space(vectors, hub_terms(vectors, np.arange(len(PARTS)), folder=None))
     told = {**about, "pieces": len(songs), "songs": len(set(songs.tolist()))}
+    recordings = Recordings(vectors)
+    recordings.prepare(range(len(songs)))
     radius = radius_between(
-        [Recordings(vectors)[k] for k in range(len(songs))],
+        [recordings[k] for k in range(len(songs))],
         songs,
         {k: copies[p.title] for k, p in enumerate(vectors.pieces) if p.title in copies},
     )

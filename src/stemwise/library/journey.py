@@ -26,7 +26,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from stemwise.errors import UsageError
 from stemwise.library.distances import FARTHEST
-from stemwise.library.duplicates import Recordings, same_recording
+from stemwise.library.duplicates import Recordings
 from stemwise.library.query import weight_row
 from stemwise.library.tables import Piece
 from stemwise.library.vectors import Vectors
@@ -73,7 +73,7 @@ def journey(
     vectors = catalogue.vectors()
     ends = [_number(vectors, catalogue.find(str(name)), row) for name in (first, last)]
     recordings = Recordings(vectors)
-    if ends[0] == ends[1] or _same(recordings, *ends):
+    if ends[0] == ends[1] or recordings.same(*ends):
         raise UsageError(f"{first} and {last} are the same recording; a journey needs two")
     counts = sum(vectors.counts(int(part)) for part in np.flatnonzero(row))
     others = np.setdiff1d(np.flatnonzero(counts), ends)
@@ -162,10 +162,6 @@ def _without_copies(recordings: Recordings, path: list[int]) -> list[int]:
     kept = [path[0]]
     for k in path[1:-1]:
         others = [*kept, path[-1]]
-        if not any(_same(recordings, other, k) for other in others):
+        if not any(recordings.same(other, k) for other in others):
             kept.append(k)
     return [*kept, path[-1]]
-
-
-def _same(recordings: Recordings, a: int, b: int) -> bool:
-    return same_recording(recordings[a], recordings[b], recordings.radius)

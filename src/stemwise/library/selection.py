@@ -132,10 +132,7 @@ class Selector:
         seconds = self._lasts(k)
         for match in matches:
             alike = abs(self._lasts(match.piece) - seconds) <= TOLERANCE_SECONDS
-            if not alike:
-                continue
-            recordings = self._recordings
-            if same_recording(recordings[match.piece], recordings[k], recordings.radius):
+            if alike and self._recordings.same(match.piece, k):
                 return match
         return None
 
