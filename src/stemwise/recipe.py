@@ -187,6 +187,10 @@ class MaskedSettings(BatchSettings):
     heard_in: int = Field(
         default=1, description="Mixtures in which each drawn stem is heard.", ge=1
     )
+    background_kept: bool = Field(
+        default=False,
+        description="With heard_in above 1: a stem's further mixtures differ from drawn ones by it alone.",
+    )
     speed_semitones: float = Field(
         default=0.0, description="Each stem is played faster or slower, by up to this.", ge=0, le=12
     )

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.nn import functional
 
+from stemwise.models.context import FrameMixer, SegmentContext
 from stemwise.models.unet import Decoder, Encoder
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS
 from stemwise.spectrogram import LogFrequency, LogMel
@@ -34,6 +35,7 @@ DEPTH = 3.0  # what a logarithm of levels is divided by, to be about 1
 LEAST_SHARE = 1e-4
 INPUTS = 2  # of an extractor: level and mask
 STRETCH_SECONDS = 2.5  # rule A wants a part to sound in every one, of a ten-second segment
+LEAST_BINS = 8  # of a layer whose bins see each other beyond its kernels
 CUES = 3  # of each number of the bottleneck: its mean, least and greatest over time
 
 
@@ -52,6 +54,9 @@ class DirectMaskShape(BaseModel):
     f_min_hz: float = Field(default=0.0, description="Lower edge of the bands, in Hz.", ge=0)
     mask_channels: tuple[int, ...] = Field(
         description="Channels of each layer of the U-Net.", min_length=2
+    )
+    mask_context: bool = Field(
+        default=False, description="Does each layer of the U-Net see whole frames and segments?"
     )
     channels: tuple[int, ...] = Field(
         description="Channels of each layer of the extractors.", min_length=1
@@ -95,6 +100,8 @@ class DirectMask(nn.Module):
         )
         self.encoder = Encoder(shape.mask_channels)
         self.decoder = Decoder(shape.mask_channels, outputs=len(PARTS), dropout=0.0)
+        if shape.mask_context:
+            _give_context(self.encoder, self.decoder, shape)
         self.readers = nn.ModuleList(PartReader(shape.n_mels, shape.channels) for _ in PARTS)
         self.presence_scale = nn.Parameter(torch.ones(len(PARTS)))
         self.presence_bias = nn.Parameter(torch.zeros(len(PARTS)))
@@ -190,6 +197,17 @@ class DirectMask(nn.Module):
         parts = spectrum[:, None] * own.transpose(2, 3)
         waves = front_end.waveform(parts.flatten(0, 1), mixture.shape[-1])
         return waves.reshape(*parts.shape[:2], -1)
+
+
+def _give_context(encoder: Encoder, decoder: Decoder, shape: DirectMaskShape) -> None:
+    """Let each layer but the last see whole frames, where they have bins enough, and the segment."""
+    layers = [*encoder, *reversed(decoder.after)]  # type: ignore[arg-type]
+    depths = [*range(1, len(encoder) + 1), *range(1, len(encoder))]
+    for layer, depth in zip(layers, depths, strict=True):
+        channels, bins = shape.mask_channels[depth - 1], -(-shape.n_mels // (1 << depth))
+        if bins >= LEAST_BINS:
+            layer.append(FrameMixer(channels, bins))
+        layer.append(SegmentContext(channels, bins))
 
 
 def _loudness(mel: torch.Tensor) -> torch.Tensor:
