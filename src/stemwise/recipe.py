@@ -189,7 +189,7 @@ class MaskedSettings(BatchSettings):
     )
     background_kept: bool = Field(
         default=False,
-        description="With heard_in above 1: a stem's further mixtures differ from drawn ones by it alone.",
+        description="With heard_in above 1: a further mixture is a drawn one but for one stem.",
     )
     speed_semitones: float = Field(
         default=0.0, description="Each stem is played faster or slower, by up to this.", ge=0, le=12

@@ -8,9 +8,10 @@ from stemwise.parts import PARTS
 RATE_HZ = 8000
 
 
+@pytest.mark.parametrize("context", [(), ("frame", "segment")])
 @pytest.mark.parametrize("seconds", [0.5, 3, 10])
-def test_shapes_and_ranges(seconds):
-    network = made("direct-mask")
+def test_shapes_and_ranges(seconds, context):
+    network = made("direct-mask", mask_context=context)
     mixture = noise(2, round(RATE_HZ * seconds)) / 10
     embedding, presence = network.describe(mixture)
     assert embedding.shape == (2, 5, 128)
@@ -26,6 +27,15 @@ def test_masks_share_every_bin_out():
     assert masks.shape[:2] == (2, 5)
     torch.testing.assert_close(masks.sum(dim=1), torch.ones_like(masks[:, 0]))
     assert masks.std(dim=1).min() > 0
+
+
+def test_with_context_each_layer_but_the_last_sees_frames_and_segment():
+    network = made("direct-mask", mask_context=("frame", "segment"), n_mels=32)
+    layers = [*network.encoder, *network.decoder.after]  # of 16, 8, 4, 8 and 16 bins
+    own = ("FrameMixer", "SegmentContext")
+    kinds = [[k for k in (type(x).__name__ for x in layer) if k in own] for layer in layers]
+    both, alone = list(own), ["SegmentContext"]
+    assert kinds == [both, both, alone, both, both]
 
 
 def test_the_parts_add_up_to_the_mixture():

@@ -3,8 +3,8 @@
 Which instrument plays is told by all harmonics together and by how sound moves over a segment;
 neither fits under a kernel.
 
-Conventions: feature maps are (B, C, F, T); what comes out has the size of what went in, and is the
-same to begin with.
+Conventions: feature maps are (B, C, F, T); what comes out has the size of what went in, and is much
+the same before training.
 
 References: Choi et al., "Investigating U-Nets with various intermediate blocks for
 spectrogram-based singing voice separation", ISMIR 2020 (time-distributed fully connected layers);
@@ -42,7 +42,8 @@ class FrameMixer(nn.Module):
         inside = self.inside.weight @ rows.flatten(2) + self.inside.bias[:, None]
         outside = self.outside.weight @ nn.functional.leaky_relu(inside, SLOPE)
         outside = outside + self.outside.bias[:, None]
-        return x + self.norm(outside.unflatten(2, rows.shape[2:]).permute(0, 3, 1, 2))
+        added: torch.Tensor = self.norm(outside.reshape(rows.shape).permute(0, 3, 1, 2))
+        return x + added
 
 
 class SegmentContext(nn.Module):
@@ -66,5 +67,5 @@ class SegmentContext(nn.Module):
         """Return (B, C, F, T)."""
         single = x.float()
         deviation = (single.var(dim=3, correction=0) + 1e-5).sqrt()
-        told = self.told(torch.cat([single.mean(dim=3), deviation], dim=1).flatten(1))
+        told: torch.Tensor = self.told(torch.cat([single.mean(dim=3), deviation], dim=1).flatten(1))
         return x + told.reshape(*x.shape[:3], 1)

@@ -55,8 +55,8 @@ class DirectMaskShape(BaseModel):
     mask_channels: tuple[int, ...] = Field(
         description="Channels of each layer of the U-Net.", min_length=2
     )
-    mask_context: bool = Field(
-        default=False, description="Does each layer of the U-Net see whole frames and segments?"
+    mask_context: tuple[Literal["frame", "segment"], ...] = Field(
+        default=(), description="What each layer of the U-Net sees whole, beyond its kernels."
     )
     channels: tuple[int, ...] = Field(
         description="Channels of each layer of the extractors.", min_length=1
@@ -200,14 +200,15 @@ class DirectMask(nn.Module):
 
 
 def _give_context(encoder: Encoder, decoder: Decoder, shape: DirectMaskShape) -> None:
-    """Let each layer but the last see whole frames, where they have bins enough, and the segment."""
-    layers = [*encoder, *reversed(decoder.after)]  # type: ignore[arg-type]
+    """Let each layer but the last see its frames, where they have bins enough, or the segment."""
+    layers = [*encoder, *reversed(decoder.after)]
     depths = [*range(1, len(encoder) + 1), *range(1, len(encoder))]
     for layer, depth in zip(layers, depths, strict=True):
         channels, bins = shape.mask_channels[depth - 1], -(-shape.n_mels // (1 << depth))
-        if bins >= LEAST_BINS:
+        if "frame" in shape.mask_context and bins >= LEAST_BINS:
             layer.append(FrameMixer(channels, bins))
-        layer.append(SegmentContext(channels, bins))
+        if "segment" in shape.mask_context:
+            layer.append(SegmentContext(channels, bins))
 
 
 def _loudness(mel: torch.Tensor) -> torch.Tensor:
