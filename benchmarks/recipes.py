@@ -32,6 +32,7 @@ from stemwise.corpora.piece import Piece, read_manifest, write_manifest
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS
 from stemwise.recipe import ContrastiveSettings, load_recipe
 from stemwise.training import keep_memory, training_bank
+from stemwise.training.assembly import network_of
 from stemwise.training.batches import (
     Aims,
     ContrastiveBatches,
@@ -40,7 +41,6 @@ from stemwise.training.batches import (
     TripletBatches,
 )  # fmt: skip
 from stemwise.training.contrast import ContrastiveStage
-from stemwise.training.fitting import network_of
 from stemwise.training.setting import Setting
 from stemwise.training.stages import DirectStage, PartStage, PretrainingStage
 from stemwise.training.units import keys_of, units_of

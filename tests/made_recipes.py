@@ -34,6 +34,10 @@ def small_overrides(path, rate_hz=RATE_HZ, parts=("bass",), epochs=1, batch=2):
                 "mixtures=4", "steps=3", "steps_per_epoch=3", "warmup_steps=1", *own)]  # fmt: skip
             words += [f"{stage}.twins=2"] if getattr(recipe, stage).twins else []
             continue
+        if stage == "heads":
+            sizes = ("draws=2", "mixtures=4", "heard_in=2", "hop_seconds=0.5")
+            words += [f"heads.{key}" for key in sizes]
+            continue
         counts = (f"triplets_per_epoch={items}", f"valid_triplets={batch}")
         if stage in ("pretraining", "presence"):
             counts = (f"items_per_epoch={items}", f"valid_items={batch}")

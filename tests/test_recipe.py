@@ -153,6 +153,7 @@ FEWER = {  # five decoders are slow: a step costs several of Direct's
     "triplets.valid_triplets": (320, 80), "triplets.epochs": (12, 8),
     "triplets.patience_epochs": (12, 8),
 }  # fmt: skip
+PLAIN = {"stages": (("masked", "presence", "heads"), ("masked", "presence"))}
 DELTAS = {  # recipe: its baseline and {key: (there, here)}
     "paper/cascade": ("paper/cascade_ft", NO_FINETUNING),
     "paper/direct": ("paper/direct_da", LISTED),
@@ -189,7 +190,9 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
         "model.channels": ((12, 24, 48, 64, 96), (6, 12, 24, 32, 48)),
         "masked.separation_only_steps": (1_200, 2_400),
         "masked.steps": (5_000, 10_000), "masked.steps_per_epoch": (250, 500)}),
-    "stemwise_long": ("stemwise", {
+    "stemwise_plain": ("stemwise", PLAIN),
+    "stemwise_frames": ("stemwise", PLAIN | {"model.mask_context": ((), ("frame",))}),
+    "stemwise_long": ("stemwise", PLAIN | {
         "masked.speed_semitones": (0.0, 3.0), "masked.separation_only_steps": (1_200, 2_400),
         "masked.steps": (5_000, 10_000), "masked.steps_per_epoch": (250, 500)}),
 }  # fmt: skip

@@ -16,187 +16,30 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from stemwise.errors import RecipeError
 from stemwise.models.cascade import CascadeShape, CleanShape
 from stemwise.models.direct import DirectReconst, DirectShape
 from stemwise.models.direct_mask import DirectMaskShape
+from stemwise.stage_settings import (
+    BatchSettings,
+    ContrastiveSettings,
+    HeadsSettings,
+    MaskedSettings,
+    PresenceSettings,
+    PretrainingSettings,
+    Section,
+    SegmentSettings,
+    StageSettings,
+    TripletSettings,
+)
 
 __all__ = [
     "BatchSettings", "CascadeRecipe", "CleanRecipe", "ContrastiveSettings", "DirectMaskRecipe",
-    "DirectRecipe", "MaskedSettings", "PresenceSettings", "PretrainingSettings", "Recipe",
-    "SegmentSettings", "StageSettings", "TripletSettings", "load_recipe",
+    "DirectRecipe", "HeadsSettings", "MaskedSettings", "PresenceSettings", "PretrainingSettings",
+    "Recipe", "SegmentSettings", "StageSettings", "TripletSettings", "load_recipe",
 ]  # fmt: skip
-
-
-class Section(BaseModel):
-    """A table of a recipe: strict and unchangeable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SegmentSettings(Section):
-    """What is cut from the training pieces."""
-
-    seconds: float = Field(description="Length of a training segment, in seconds.", gt=0)
-    hop_seconds: float = Field(description="Step between segments of a piece, in seconds.", gt=0)
-    silence_rule: Literal["range", "power"] = Field(
-        description="Which rule says that a part sounds: range (A) or power (B)."
-    )
-
-
-class StageSettings(Section):
-    """How one stage moves its weights, by Adam at a constant rate."""
-
-    batch: int = Field(description="Items per step, over all processes together.", gt=0)
-    epochs: int = Field(description="Epochs at most.", gt=0)
-    learning_rate: float = Field(description="Learning rate of Adam.", gt=0)
-    patience_epochs: int = Field(
-        description="Stop after so many epochs without a better validation.", gt=0
-    )
-    monitor: Literal["loss", "mes_pseudo"] = Field(
-        default="loss",
-        description="What is best: the least validation loss, or the highest MES-Pseudo.",
-    )
-    mes_every_epochs: int = Field(
-        default=0, description="Epochs between two MES-Pseudo on validation songs; 0: never.", ge=0
-    )
-
-    @model_validator(mode="after")
-    def _monitored(self) -> Self:
-        if self.monitor == "mes_pseudo" and self.mes_every_epochs != 1:
-            raise ValueError("monitor = mes_pseudo needs mes_every_epochs = 1")
-        return self
-
-
-class TripletSettings(StageSettings):
-    """A stage that learns from triplets: equation (1), the separation loss, or both."""
-
-    plan: Literal["pseudo", "normal", "listed"] = Field(
-        description="Pseudo-pieces made anew, real pieces, or a fixed list of pseudo-pieces."
-    )
-    triplets_per_epoch: int = Field(
-        description="Items per epoch; with a fixed list, its length, even.", gt=1
-    )
-    valid_triplets: int = Field(description="Items of the validation loss.", gt=0)
-    margin: float = Field(description="Margin delta of equation (1).", ge=0)
-    triplet: float = Field(description="Weight of the triplet loss.", ge=0)
-    separation: float = Field(
-        description="Weight of the separation loss, three clips summed.", ge=0
-    )
-
-    @model_validator(mode="after")
-    def _learns(self) -> Self:
-        if not (self.triplet or self.separation):
-            raise ValueError("a stage needs a weight above 0, triplet or separation")
-        return self
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches that make an epoch."""
-        return -(-self.triplets_per_epoch // self.batch)
-
-
-class ItemSettings(StageSettings):
-    """A stage that draws items one by one."""
-
-    items_per_epoch: int = Field(description="Items per epoch.", gt=0)
-    valid_items: int = Field(description="Items of the validation loss.", gt=0)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches that make an epoch."""
-        return -(-self.items_per_epoch // self.batch)
-
-
-class PretrainingSettings(ItemSettings):
-    """Direct's pre-training on concatenated Clean vectors, over subsets of the stems."""
-
-    songs: int = Field(description="Songs to draw from, the first of the split; 0: all.", ge=0)
-    segments_per_song: int = Field(description="Segments of each song at most.", gt=0)
-
-
-class PresenceSettings(ItemSettings):
-    """Direct-Mask's head of presence, all else at rest, on segments as long as in use."""
-
-    hop_seconds: float = Field(description="Step between segments, in seconds.", gt=0)
-    whole: float = Field(description="Share of items with all parts of the piece.", ge=0, le=1)
-
-
-class BatchSettings(Section):
-    """Our own stages: contrast over batches of songs, by AdamW."""
-
-    mixtures: int = Field(description="Mixtures per batch; even.", ge=2, multiple_of=2)
-    kept_parts: tuple[float, float, float, float, float] = Field(
-        description="Weights of keeping 1, 2, 3, 4 or 5 parts of a mixture."
-    )
-    twins: int = Field(
-        default=0, description="Mixtures repeated with one part from elsewhere.", ge=0
-    )
-    gain_deviation_db: float = Field(
-        description="Deviation of the random gain of each stem, in dB.", ge=0
-    )
-    contrastive: float = Field(description="Weight of the contrastive loss, mean of parts.", ge=0)
-    temperature: float = Field(description="Temperature of the contrastive loss.", gt=0)
-    presence: float = Field(description="Weight of the presence loss.", ge=0)
-    separation: float = Field(description="Weight of the separation loss.", ge=0)
-    steps: int = Field(description="Batches in all.", gt=0)
-    steps_per_epoch: int = Field(description="Batches between two checkpoints.", gt=0)
-    mes_every_epochs: int = Field(description="Epochs between two validations.", gt=0)
-    learning_rate: float = Field(description="Peak learning rate of AdamW.", gt=0)
-    weight_decay: float = Field(description="Weight decay of AdamW.", ge=0)
-    warmup_steps: int = Field(description="Batches of linear warm-up; then a cosine to 0.", ge=0)
-
-    @property
-    def epochs(self) -> int:
-        """Epochs that hold all steps."""
-        return -(-self.steps // self.steps_per_epoch)
-
-    @property
-    def mixtures_with_stems(self) -> int:
-        """How many of a batch's mixtures bring their stems."""
-        return self.mixtures + self.twins
-
-
-class ContrastiveSettings(BatchSettings):
-    """Direct from scratch: contrast, presence, and masks as an auxiliary task."""
-
-    separated_mixtures: int = Field(
-        description="Mixtures of each batch on which the separation loss is taken.", ge=1
-    )
-    mask_layer: int = Field(
-        description="Encoder layer, counted from 1, from which the masks are read.", ge=1
-    )
-
-    @property
-    def mixtures_with_stems(self) -> int:
-        """How many of a batch's mixtures bring their stems."""
-        return self.separated_mixtures if self.separation else 0
-
-
-class MaskedSettings(BatchSettings):
-    """Direct-Mask: separation, then contrast through its masks as well."""
-
-    separation_only_steps: int = Field(
-        description="Batches at the start from which nothing but masks is learnt.", ge=0
-    )
-    eq_deviation_db: float = Field(
-        default=0.0, description="Deviation of a random equaliser over each mixture, in dB.", ge=0
-    )
-    heard_in: int = Field(
-        default=1, description="Mixtures in which each drawn stem is heard.", ge=1
-    )
-    background_kept: bool = Field(
-        default=False,
-        description="With heard_in above 1: a further mixture is a drawn one but for one stem.",
-    )
-    speed_semitones: float = Field(
-        default=0.0, description="Each stem is played faster or slower, by up to this.", ge=0, le=12
-    )
-    mask_loss: Literal["magnitudes", "shares"] = Field(
-        default="magnitudes", description="The separation loss: L1 of magnitudes, or of shares."
-    )
 
 
 class Recipe(Section):
@@ -298,13 +141,15 @@ class DirectMaskRecipe(Recipe):
     model: DirectMaskShape
     masked: MaskedSettings
     presence: PresenceSettings | None = None
+    heads: HeadsSettings | None = None
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         wanted = ("masked", "presence") if self.model.presence == "linear" else ("masked",)
-        if self.stages != wanted:
+        if self.stages not in (wanted, (*wanted, "heads")):
             kind = self.model.presence
-            raise ValueError(f"with model.presence = {kind} the stages are: {', '.join(wanted)}")
+            told = f"{', '.join(wanted)}; heads may follow"
+            raise ValueError(f"with model.presence = {kind} the stages are: {told}")
         return self
 
 

@@ -6,9 +6,9 @@ import torch
 from made_corpus import RATE_HZ, write_corpus
 from made_recipes import COMPACT, learn_by_heart, small_recipe
 from stemwise.corpora.bank import bank_of
+from stemwise.training.assembly import network_of
 from stemwise.training.batches import ContrastiveBatches, Source
 from stemwise.training.contrast import ContrastiveStage
-from stemwise.training.fitting import network_of
 from stemwise.training.units import Unit
 
 

@@ -5,8 +5,8 @@ from made_corpus import RATE_HZ, write_corpus
 from made_recipes import COMPACT, RECIPES, learn_by_heart, small_recipe
 from stemwise.corpora.bank import bank_of
 from stemwise.parts import PARTS
+from stemwise.training.assembly import network_of
 from stemwise.training.batches import ContrastiveBatches, PresenceBatches, Source
-from stemwise.training.fitting import network_of
 from stemwise.training.masked import MaskedStage, PresenceStage
 from stemwise.training.units import Unit
 

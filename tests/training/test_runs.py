@@ -121,17 +121,24 @@ def test_cascade_keeps_what_its_earlier_stages_learnt(bank, tmp_path):
     )
 
 
-def test_the_stage_of_presence_fits_the_head_and_leaves_all_else(bank, tmp_path):
+def test_the_last_stages_fit_their_heads_and_leave_all_else(bank, tmp_path):
     recipe = small_recipe(RECIPES / "stemwise.toml", epochs=2)
     path = train(recipe, bank, tmp_path / "run", progress=False)
-    before = load_model(tmp_path / "run/masked/weights.safetensors").network.state_dict()
-    after = load_model(path).network.state_dict()
-    for key, value in before.items():  # batch statistics as well
-        kept = value.half().float() if value.is_floating_point() else value
-        assert torch.equal(kept, after[key]), key
-    steps = after["presence_head.0.num_batches_tracked"]
+    masked, presence, heads = (
+        load_model(tmp_path / f"run/{stage}/weights.safetensors").network.state_dict()
+        for stage in recipe.stages
+    )
+    for key, value in masked.items():  # batch statistics as well
+        assert torch.equal(value, presence[key]), key
+    steps = presence["presence_head.0.num_batches_tracked"]
     assert 0 < steps <= 2 * 3
-    assert after["presence_head.1.bias"].std() > 0
+    assert presence["presence_head.1.bias"].std() > 0
+    last = load_model(path).network.state_dict()
+    for key, value in presence.items():
+        moves = key.startswith("readers.") and ".head." in key
+        assert torch.equal(value, heads[key]) != moves, key
+        kept = heads[key].half().float() if value.is_floating_point() else value
+        assert torch.equal(kept, last[key]), key
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_a_stage(bank, tmp_path):

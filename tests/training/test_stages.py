@@ -11,8 +11,8 @@ from stemwise.corpora.bank import bank_of
 from stemwise.models.direct import condition_1d
 from stemwise.parts import PARTS
 from stemwise.recipe import load_recipe
+from stemwise.training.assembly import network_of
 from stemwise.training.batches import Aims, Source, SubsetBatches, TripletBatches
-from stemwise.training.fitting import network_of
 from stemwise.training.stages import DirectStage, PartStage, PretrainingStage, direct_loss
 from stemwise.training.units import Unit
 

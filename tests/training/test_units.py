@@ -70,6 +70,18 @@ def test_another_corpus_is_another_key(bank):
     assert set(keys(bank, "clean").values()).isdisjoint(keys(other, "clean").values())
 
 
+def test_what_recipes_did_not_tell_at_first_changes_no_key_while_it_is_not_told(bank):
+    path = RECIPES / "stemwise_plain.toml"
+    plain = keys_of(small_recipe(path), bank)
+    before_there_was_context = {
+        Unit("masked"): "5b59c74d14bf261a6fd291411997bab5",  # as of commit e8304d8
+        Unit("presence"): "0e6e343d06249681126e16e9e2885515",
+    }
+    assert plain == before_there_was_context
+    for word in ("model.mask_context=['frame']", "masked.background_kept=true"):
+        assert set(keys_of(small_recipe(path, word), bank).values()).isdisjoint(plain.values())
+
+
 def test_masks_are_the_same_with_whatever_presence(bank):
     """So a head can be fitted to masks that another run has learnt."""
     plain = ["model.presence=share", "stages=['masked']"]
@@ -77,7 +89,7 @@ def test_masks_are_the_same_with_whatever_presence(bank):
         keys_of(small_recipe(RECIPES / "stemwise.toml", *words), bank) for words in ([], plain)
     )
     assert with_head[Unit("masked")] == without[Unit("masked")]
-    assert list(with_head) == [Unit("masked"), Unit("presence")]
+    assert list(with_head) == [Unit("masked"), Unit("presence"), Unit("heads")]
     more = small_recipe(RECIPES / "stemwise.toml", "presence.whole=1.0")
     assert keys_of(more, bank)[Unit("presence")] != with_head[Unit("presence")]
     assert earlier_units(more, Unit("presence")) == [Unit("masked")]

@@ -16,7 +16,7 @@ Levels are relative to the mixture's mean magnitude, so that how loud a recordin
 matter, and end at -60 dB, so that digital silence is no landmark.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -78,12 +78,16 @@ class PartReader(nn.Module):
         bins_out = -(-bins // (1 << len(channels)))
         self.head = nn.Linear(2 * channels[-1] * bins_out, BLOCK_DIMENSIONS)
 
-    def forward(self, view: torch.Tensor) -> torch.Tensor:
-        """Return the numbers (B, 128): mean and deviation over time, then one linear layer."""
+    def pooled(self, view: torch.Tensor) -> torch.Tensor:
+        """Return the mean and deviation over time, (B, W), of what the last convolution gives."""
         features = self.encoder(view).float()
         mean = features.mean(dim=-1)
         deviation = (features.var(dim=-1, correction=0) + 1e-6).sqrt()
-        pooled = torch.cat([mean, deviation], dim=1).flatten(1)
+        return torch.cat([mean, deviation], dim=1).flatten(1)
+
+    def forward(self, view: torch.Tensor) -> torch.Tensor:
+        """Return the numbers (B, 128): one linear layer of what is pooled over time."""
+        pooled = self.pooled(view)
         with torch.autocast(pooled.device.type, enabled=False):  # distances need the digits
             return functional.normalize(self.head(pooled), dim=-1)
 
@@ -102,7 +106,7 @@ class DirectMask(nn.Module):
         self.decoder = Decoder(shape.mask_channels, outputs=len(PARTS), dropout=0.0)
         if shape.mask_context:
             _give_context(self.encoder, self.decoder, shape)
-        self.readers = nn.ModuleList(PartReader(shape.n_mels, shape.channels) for _ in PARTS)
+        self.readers: Any = nn.ModuleList(PartReader(shape.n_mels, shape.channels) for _ in PARTS)
         self.presence_scale = nn.Parameter(torch.ones(len(PARTS)))
         self.presence_bias = nn.Parameter(torch.zeros(len(PARTS)))
         if shape.presence == "linear":
@@ -125,12 +129,22 @@ class DirectMask(nn.Module):
 
     def blocks(self, masks: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
         """Return the embedding (B, 5, 128) of a mixture that is shared out by `masks`."""
+        views = self._views(masks, mel)
+        return torch.stack([reader(views[:, i]) for i, reader in enumerate(self.readers)], dim=1)
+
+    def pooled(self, mel: torch.Tensor) -> torch.Tensor:
+        """Return what the last layers of the extractors are given, (B, 5, W)."""
+        views = self._views(self.masks(mel), mel)
+        pooled = [reader.pooled(views[:, i]) for i, reader in enumerate(self.readers)]
+        return torch.stack(pooled, dim=1)
+
+    def _views(self, masks: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
+        """Return each part's level and mask, (B, 5, 2, F, T)."""
         levels = _levels(masks * (mel / _loudness(mel))[:, None])
         levels = levels - levels.mean(dim=(2, 3), keepdim=True)
         deviation = torch.linalg.vector_norm(levels, dim=(2, 3), keepdim=True)  # faster than std
         levels = levels / (deviation / (levels[0, 0].numel() - 1) ** 0.5 + 0.1)
-        views = torch.stack([levels, 2 * masks - 0.5], dim=2)  # (B, I, 2, F, T)
-        return torch.stack([reader(views[:, i]) for i, reader in enumerate(self.readers)], dim=1)
+        return torch.stack([levels, 2 * masks - 0.5], dim=2)
 
     def presence(self, masks: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
         """Return the presence logits (B, 5): linear in the logarithm of the part's share."""

@@ -18,30 +18,19 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
 from stemwise.errors import CorpusError, ModelError
-from stemwise.models.cascade import Clean
-from stemwise.models.checkpoint import METHODS, Network, load_model
-from stemwise.models.direct import Direct
-from stemwise.parts import PARTS
-from stemwise.recipe import BatchSettings, CascadeRecipe, CleanRecipe, Recipe, SegmentSettings
-from stemwise.training.batches import (
-    ContrastiveBatches,
-    PresenceBatches,
-    Source,
-    SubsetBatches,
-    TripletBatches,
-)  # fmt: skip
-from stemwise.training.contrast import ContrastiveStage
+from stemwise.models.checkpoint import Network
+from stemwise.recipe import BatchSettings, CascadeRecipe, CleanRecipe, HeadsSettings, Recipe
+from stemwise.training.assembly import as_used, begun_network, source_of, stage_of
 from stemwise.training.cost import Cost
-from stemwise.training.masked import MaskedStage, PresenceStage
+from stemwise.training.heads import fit_heads
 from stemwise.training.setting import Setting
-from stemwise.training.stages import DirectStage, PartStage, PretrainingStage, Stage
-from stemwise.training.teacher import pretraining_aims
-from stemwise.training.units import Unit, earlier_units, shape_of
+from stemwise.training.stages import Stage
+from stemwise.training.units import Unit
 from stemwise.training.validation import MesValidation
 
-__all__ = ["fit", "network_of"]
+__all__ = ["fit"]
 
-OURS = {"contrastive": ContrastiveStage, "masked": MaskedStage, "presence": PresenceStage}
+OUR_SETTINGS = (BatchSettings, HeadsSettings)  # for one process
 HARMLESS = (
     "Checkpoint directory .* is not empty",
     ".*does not have many workers",
@@ -49,20 +38,6 @@ HARMLESS = (
     r"Found \d+ module\(s\) in eval mode",  # frozen separators
     ".*barrier.. is using the device under current context",
 )
-
-
-def network_of(recipe: Recipe, unit: Unit | None = None) -> Network:
-    """Return the untrained network of a recipe, or of one of its units."""
-    if unit is None:
-        build, _ = METHODS[recipe.method]
-        return build(recipe.model)
-    shape = shape_of(recipe, unit.stage)
-    if unit.part is not None:
-        shape = shape.model_copy(update={"parts": (unit.part,)})
-        return METHODS["clean" if unit.stage == "clean" else "cascade"][0](shape)
-    if unit.stage == "pretraining":
-        return Direct(shape)
-    return METHODS[recipe.method][0](shape)
 
 
 def fit(
@@ -79,14 +54,21 @@ def fit(
     """
     settings = getattr(recipe, unit.stage)
     items = getattr(settings, "batch", setting.world)
-    if items % setting.world or (setting.world > 1 and isinstance(settings, BatchSettings)):
+    if items % setting.world or (setting.world > 1 and isinstance(settings, OUR_SETTINGS)):
         raise CorpusError(
             f"a batch of the stage {unit.stage} cannot be shared out among {setting.world} "
             "processes; use a number of processes that divides the batch (1 for our own stages)"
         )
     lightning.seed_everything(recipe.seed, verbose=False)
     cost = Cost()  # from here: what a stage prepares counts
-    stage = _stage(recipe, unit, weights, setting, folder)
+    if isinstance(settings, HeadsSettings):
+        heard, _ = begun_network(recipe, unit, weights)
+        source = source_of(recipe, setting, "train", as_used(recipe, settings.hop_seconds))
+        heard.to(setting.place)
+        fit_heads(heard, source, settings, recipe.seed, show=setting.progress)
+        cost.on_train_epoch_end(None, None)
+        return heard, cost
+    stage = stage_of(recipe, unit, weights, setting, folder)
     _check_disk(stage, folder)
     stage.workers = setting.workers
     callbacks: list[Callback] = [MesValidation(setting.bank, settings.mes_every_epochs)]
@@ -171,69 +153,6 @@ def _trainer(
         enable_model_summary=False,
         benchmark=setting.cuda and recipe.method != "direct-reconst",  # its shapes change
     )
-
-
-def _stage(
-    recipe: Recipe, unit: Unit, weights: dict[Unit, Path], setting: Setting, folder: Path
-) -> Stage:
-    """Return the unit's stage, begun from the weights before it, with its batches."""
-    settings = getattr(recipe, unit.stage)
-    network: Any = network_of(recipe, unit)
-    before = {u: load_model(weights[u]).network for u in earlier_units(recipe, unit)}
-    if unit.stage in ("features", "finetuning", "triplets", "presence"):
-        for earlier in before.values():
-            _take_weights(network, earlier)
-    network = setting.synchronised(network)
-    stage: Stage
-    if unit.part is not None:
-        stage = PartStage(network, settings, unit.part, recipe.seed, moving=unit.stage)
-    elif unit.stage == "triplets":
-        stage = DirectStage(network, settings, recipe.seed)
-    elif unit.stage == "pretraining":
-        stage = PretrainingStage(network, settings.learning_rate, recipe.seed)
-    else:
-        network.to(memory_format=torch.channels_last)
-        stage = OURS[unit.stage](network, settings, recipe.seed)
-    cut = recipe.segments
-    if unit.stage == "presence":
-        as_used = {"seconds": recipe.model.segment_seconds, "hop_seconds": settings.hop_seconds}
-        cut = cut.model_copy(update=as_used)
-    sources = {split: _source(recipe, setting, split, cut) for split in ("train", "valid")}
-    if isinstance(settings, BatchSettings):
-        stage.batches = lambda _, epoch: ContrastiveBatches(sources["train"], settings, epoch)
-    elif unit.stage == "pretraining":
-        clean = [network for network in before.values() if isinstance(network, Clean)]
-        aims = pretraining_aims(
-            clean, settings, sources, folder, setting.place, show=setting.progress
-        )
-        counts = {"train": settings.items_per_epoch, "valid": settings.valid_items}
-        stage.batches = lambda split, epoch: SubsetBatches(
-            sources[split], settings, epoch=epoch, items=counts[split], aims=aims[split]
-        )
-    elif unit.stage == "presence":
-        counts = {"train": settings.items_per_epoch, "valid": settings.valid_items}
-        stage.batches = lambda split, epoch: PresenceBatches(
-            sources[split], settings, epoch=epoch, items=counts[split]
-        )
-    else:
-        counts = {"train": settings.triplets_per_epoch, "valid": settings.valid_triplets}
-        part = None if unit.part is None else PARTS.index(unit.part)
-        stage.batches = lambda split, epoch: TripletBatches(
-            sources[split], settings, epoch=epoch, items=counts[split], part=part,
-            alone=unit.stage == "clean", stems=settings.separation > 0,
-        )  # fmt: skip
-    return stage
-
-
-def _take_weights(network: torch.nn.Module, earlier: torch.nn.Module) -> None:
-    """Copy the weights that both have; those of new networks (decoders, extractors) stay fresh."""
-    own = network.state_dict()
-    network.load_state_dict(own | {k: v for k, v in earlier.state_dict().items() if k in own})
-
-
-def _source(recipe: Recipe, setting: Setting, split: str, cut: SegmentSettings) -> Source:
-    segments = setting.bank.segments(split, cut.seconds, cut.hop_seconds, cut.silence_rule)
-    return setting.source(segments, split, recipe.seed)
 
 
 def _check_disk(stage: Stage, folder: Path) -> None:

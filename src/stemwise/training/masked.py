@@ -11,12 +11,12 @@ Departure: nothing of this is in the paper; see docs/method.md. Conventions: as 
 from typing import Self
 
 import torch
-from torch.nn import functional
 
 from stemwise import losses
 from stemwise.models.direct_mask import DirectMask
 from stemwise.parts import PARTS
 from stemwise.recipe import MaskedSettings, PresenceSettings
+from stemwise.training.augmentation import equaliser
 from stemwise.training.batches import Batch
 from stemwise.training.contrast import BatchStage
 from stemwise.training.stages import Stage
@@ -24,7 +24,6 @@ from stemwise.training.stages import Stage
 __all__ = ["MaskedStage", "PresenceStage"]
 
 MASK_LOSSES = {"magnitudes": losses.separation, "shares": losses.shares}
-NODES = 6  # of the random equaliser, evenly over the mel bins
 
 
 class MaskedStage(BatchStage):
@@ -117,12 +116,7 @@ class MaskedStage(BatchStage):
         stems = drawn[places, torch.arange(parts, device=places.device)]
         if not self.settings.eq_deviation_db:
             return mixture, stems
-        nodes = torch.randn(len(mixture), 1, NODES, device=mixture.device)
-        curves = functional.interpolate(
-            nodes * self.settings.eq_deviation_db, mixture.shape[1], mode="linear",
-            align_corners=True,
-        )  # fmt: skip
-        gains = 10 ** (curves[:, 0, :, None] / 20)
+        gains = equaliser(mixture, self.settings.eq_deviation_db)
         return mixture * gains, stems * gains[:, None]
 
 

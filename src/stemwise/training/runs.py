@@ -24,9 +24,10 @@ from stemwise.corpora.bank import Bank
 from stemwise.errors import CorpusError, RecipeError
 from stemwise.models.checkpoint import Network, load_model, read_provenance, save_model
 from stemwise.recipe import Recipe
+from stemwise.training.assembly import network_of
 from stemwise.training.batches import Gatherer, keep_memory
 from stemwise.training.cost import Cost
-from stemwise.training.fitting import fit, network_of
+from stemwise.training.fitting import fit
 from stemwise.training.setting import Setting
 from stemwise.training.units import Unit, keys_of, units_of
 
