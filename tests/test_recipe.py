@@ -153,7 +153,11 @@ FEWER = {  # five decoders are slow: a step costs several of Direct's
     "triplets.valid_triplets": (320, 80), "triplets.epochs": (12, 8),
     "triplets.patience_epochs": (12, 8),
 }  # fmt: skip
-PLAIN = {"stages": (("masked", "presence", "heads"), ("masked", "presence"))}
+HEADS = {
+    f"heads.{key}": (None, value) for key, value in {
+        "hop_seconds": 5.0, "draws": 12, "mixtures": 64, "heard_in": 10, "gain_deviation_db": 3.0,
+        "eq_deviation_db": 3.0, "speed_semitones": 0.35, "shrinkage": 1.0}.items()
+}  # fmt: skip
 DELTAS = {  # recipe: its baseline and {key: (there, here)}
     "paper/cascade": ("paper/cascade_ft", NO_FINETUNING),
     "paper/direct": ("paper/direct_da", LISTED),
@@ -190,9 +194,10 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
         "model.channels": ((12, 24, 48, 64, 96), (6, 12, 24, 32, 48)),
         "masked.separation_only_steps": (1_200, 2_400),
         "masked.steps": (5_000, 10_000), "masked.steps_per_epoch": (250, 500)}),
-    "stemwise_plain": ("stemwise", PLAIN),
-    "stemwise_frames": ("stemwise", PLAIN | {"model.mask_context": ((), ("frame",))}),
-    "stemwise_long": ("stemwise", PLAIN | {
+    "stemwise_frames": ("stemwise", {"model.mask_context": ((), ("frame",))}),
+    "stemwise_heads": ("stemwise", HEADS | {
+        "stages": (("masked", "presence"), ("masked", "presence", "heads"))}),
+    "stemwise_long": ("stemwise", {
         "masked.speed_semitones": (0.0, 3.0), "masked.separation_only_steps": (1_200, 2_400),
         "masked.steps": (5_000, 10_000), "masked.steps_per_epoch": (250, 500)}),
 }  # fmt: skip

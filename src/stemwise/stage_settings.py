@@ -205,6 +205,9 @@ class HeadsSettings(Section):
     eq_deviation_db: float = Field(
         description="Deviation of a random equaliser over each mixture, in dB.", ge=0
     )
+    speed_semitones: float = Field(
+        description="Each mixture is played faster or slower, by up to this.", ge=0, le=12
+    )
     shrinkage: float = Field(
         description="Added to each variance within pieces, in mean variances.", gt=0
     )

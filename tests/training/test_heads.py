@@ -86,7 +86,7 @@ def source(tmp_path_factory):
 
 def fitted(source, *words, seed=0):
     torch.manual_seed(0)
-    recipe = small_recipe(RECIPES / "stemwise.toml", *words)
+    recipe = small_recipe(RECIPES / "stemwise_heads.toml", *words)
     network = network_of(recipe)
     before = {k: v.clone() for k, v in network.state_dict().items()}
     fit_heads(network, source, recipe.heads, seed)
@@ -109,7 +109,7 @@ def test_each_layer_learns_to_hear_its_own_part(source):
     """All parts are given the mixture's spectrum; a tone in the part's octave tells the song."""
     torch.manual_seed(0)
     recipe = small_recipe(
-        RECIPES / "stemwise.toml", "heads.draws=10", "heads.mixtures=8", "heads.heard_in=4"
+        RECIPES / "stemwise_heads.toml", "heads.draws=10", "heads.mixtures=8", "heads.heard_in=4"
     )
     network = network_of(recipe)
     width = network.readers[0].head.in_features

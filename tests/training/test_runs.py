@@ -122,7 +122,7 @@ def test_cascade_keeps_what_its_earlier_stages_learnt(bank, tmp_path):
 
 
 def test_the_last_stages_fit_their_heads_and_leave_all_else(bank, tmp_path):
-    recipe = small_recipe(RECIPES / "stemwise.toml", epochs=2)
+    recipe = small_recipe(RECIPES / "stemwise_heads.toml", epochs=2)
     path = train(recipe, bank, tmp_path / "run", progress=False)
     masked, presence, heads = (
         load_model(tmp_path / f"run/{stage}/weights.safetensors").network.state_dict()

@@ -2,8 +2,8 @@
 
 Contrast compares some forty mixtures at a time. Here thousands of mixtures of training songs are
 read first, each stem over several backgrounds, and the last layer then becomes the linear map that
-tells pieces apart best against all that changes within a piece: background, moment, equaliser. It
-is the usual back end of speaker verification.
+tells pieces apart best against all that changes within a piece: background, moment, equaliser and
+speed. It is the usual back end of speaker verification.
 
 Departure: nothing of this is in the paper; see docs/method.md. Conventions: W numbers that an
 extractor pools, D = 128.
@@ -22,7 +22,7 @@ from stemwise.models.direct_mask import DirectMask
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS
 from stemwise.recipe import HeadsSettings
 from stemwise.sampling import contrastive_plan
-from stemwise.training.augmentation import equaliser
+from stemwise.training.augmentation import equaliser, played
 from stemwise.training.batches import Source
 
 __all__ = ["Scatter", "fit_heads"]
@@ -108,7 +108,8 @@ def fit_heads(
                 dealt = torch.rand(labels.shape, generator=chance).argsort(dim=0)
                 for places in torch.split(dealt, BATCH):
                     with torch.inference_mode():
-                        mel = network.see(stems[places, parts].sum(dim=1).to(device))
+                        mixture = stems[places, parts].sum(dim=1).to(device)
+                        mel = network.see(played(mixture, settings.speed_semitones, chance))
                         gains = equaliser(mel, settings.eq_deviation_db, chance)
                         pooled = network.pooled(mel * gains)
                     for part, numbers in enumerate(pooled.float().cpu().unbind(1)):

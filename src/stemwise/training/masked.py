@@ -16,7 +16,7 @@ from stemwise import losses
 from stemwise.models.direct_mask import DirectMask
 from stemwise.parts import PARTS
 from stemwise.recipe import MaskedSettings, PresenceSettings
-from stemwise.training.augmentation import equaliser
+from stemwise.training.augmentation import equaliser, played
 from stemwise.training.batches import Batch
 from stemwise.training.contrast import BatchStage
 from stemwise.training.stages import Stage
@@ -37,7 +37,9 @@ class MaskedStage(BatchStage):
         network, settings = self.network, self.settings
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             places = self._places(len(batch["stems"]))  # (B, I)
-            mixture, stems = self._magnitudes(self._played(batch["stems"]), places)
+            mixture, stems = self._magnitudes(
+                played(batch["stems"], settings.speed_semitones), places
+            )
         parts = torch.arange(places.shape[1], device=places.device)
         labels, playing = batch["labels"][places, parts], batch["playing"][places, parts]
         masks = network.masks(mixture)
@@ -81,23 +83,6 @@ class MaskedStage(BatchStage):
                 dealt[ring, part] = ring.roll(1)
             rounds.append(dealt)
         return torch.cat(rounds)
-
-    def _played(self, stems: torch.Tensor) -> torch.Tensor:
-        """Return stems (B, 5, N') of which each is played at a speed of its own.
-
-        As a tape: pitch and timbre go with it, so that the same sounds become others. N' is what
-        the fastest of all draws leaves of N. Between samples it runs straight, which damps the
-        highest band a little.
-        """
-        most = self.settings.speed_semitones
-        if not most:
-            return stems
-        speeds = 2 ** ((2 * torch.rand(stems.shape[:2], device=stems.device) - 1) * most / 12)
-        length = int((stems.shape[-1] - 1) / 2 ** (most / 12))
-        times = speeds[..., None] * torch.arange(length, device=stems.device)
-        before = times.long()
-        low, high = stems.gather(2, before), stems.gather(2, before + 1)
-        return low + (times - before) * (high - low)
 
     def _magnitudes(
         self, drawn_stems: torch.Tensor, places: torch.Tensor
