@@ -109,7 +109,12 @@ def test_each_layer_learns_to_hear_its_own_part(source):
     """All parts are given the mixture's spectrum; a tone in the part's octave tells the song."""
     torch.manual_seed(0)
     recipe = small_recipe(
-        RECIPES / "stemwise_heads.toml", "heads.draws=10", "heads.mixtures=8", "heads.heard_in=4"
+        RECIPES / "stemwise_heads.toml",
+        "heads.draws=10",
+        "heads.mixtures=8",
+        "heads.heard_in=4",
+        "heads.speed_semitones=0.0",
+        "heads.shrinkage=0.3",
     )
     network = network_of(recipe)
     width = network.readers[0].head.in_features
