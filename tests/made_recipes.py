@@ -36,7 +36,7 @@ def small_overrides(path, rate_hz=RATE_HZ, parts=("bass",), epochs=1, batch=2):
             continue
         if stage == "heads":
             sizes = ("draws=2", "mixtures=4", "heard_in=2", "hop_seconds=0.5")
-            words += [f"heads.{key}" for key in sizes]
+            words += ["model.segment_seconds=2.0", *(f"heads.{key}" for key in sizes)]
             continue
         counts = (f"triplets_per_epoch={items}", f"valid_triplets={batch}")
         if stage in ("pretraining", "presence"):

@@ -180,10 +180,6 @@ class MaskedSettings(BatchSettings):
     heard_in: int = Field(
         default=1, description="Mixtures in which each drawn stem is heard.", ge=1
     )
-    background_kept: bool = Field(
-        default=False,
-        description="With heard_in above 1: a further mixture is a drawn one but for one stem.",
-    )
     speed_semitones: float = Field(
         default=0.0, description="Each stem is played faster or slower, by up to this.", ge=0, le=12
     )

@@ -3,15 +3,16 @@ import torch
 from made_networks import SHAPES, made, noise
 
 from stemwise.models.direct_mask import DirectMask
+from stemwise.models.frame_mixer import FrameMixer
 from stemwise.parts import PARTS
 
 RATE_HZ = 8000
 
 
-@pytest.mark.parametrize("context", [(), ("frame", "segment")])
+@pytest.mark.parametrize("frames", [False, True])
 @pytest.mark.parametrize("seconds", [0.5, 3, 10])
-def test_shapes_and_ranges(seconds, context):
-    network = made("direct-mask", mask_context=context)
+def test_shapes_and_ranges(seconds, frames):
+    network = made("direct-mask", mask_frames=frames)
     mixture = noise(2, round(RATE_HZ * seconds)) / 10
     embedding, presence = network.describe(mixture)
     assert embedding.shape == (2, 5, 128)
@@ -29,13 +30,11 @@ def test_masks_share_every_bin_out():
     assert masks.std(dim=1).min() > 0
 
 
-def test_with_context_each_layer_but_the_last_sees_frames_and_segment():
-    network = made("direct-mask", mask_context=("frame", "segment"), n_mels=32)
+def test_each_layer_but_the_last_sees_frames_that_have_bins_enough():
+    network = made("direct-mask", mask_frames=True, n_mels=32)
     layers = [*network.encoder, *network.decoder.after]  # of 16, 8, 4, 8 and 16 bins
-    own = ("FrameMixer", "SegmentContext")
-    kinds = [[k for k in (type(x).__name__ for x in layer) if k in own] for layer in layers]
-    both, alone = list(own), ["SegmentContext"]
-    assert kinds == [both, both, alone, both, both]
+    mixers = [sum(isinstance(x, FrameMixer) for x in layer) for layer in layers]
+    assert mixers == [1, 1, 0, 1, 1]
 
 
 def test_the_parts_add_up_to_the_mixture():

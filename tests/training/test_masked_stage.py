@@ -4,7 +4,6 @@ import torch
 from made_corpus import RATE_HZ, write_corpus
 from made_recipes import COMPACT, RECIPES, learn_by_heart, small_recipe
 from stemwise.corpora.bank import bank_of
-from stemwise.parts import PARTS
 from stemwise.training.assembly import network_of
 from stemwise.training.batches import ContrastiveBatches, PresenceBatches, Source
 from stemwise.training.masked import MaskedStage, PresenceStage
@@ -98,22 +97,6 @@ def test_stems_are_dealt_out_anew_and_take_their_labels_along(source):
                       or losses_of(logits, playing.float()))  # fmt: skip
         stage.losses(batch)
     assert (seen[0] == batch["playing"][places, torch.arange(5)]).all()
-
-
-def test_over_a_kept_background_one_stem_of_each_mixture_is_passed_on(source):
-    stage, settings = stage_of(
-        "masked.heard_in=2", "masked.background_kept=true", "masked.separation_only_steps=0"
-    )
-    count = 2 * len(PARTS) + 3  # rings of three and two
-    drawn, dealt = stage._places(count).split(count)
-    swapped = drawn != dealt
-    assert (swapped.sum(dim=1) == 1).all()
-    assert sorted(swapped.sum(dim=0).tolist()) == [2, 2, 3, 3, 3]
-    assert (dealt.sort(dim=0).values == drawn).all()  # every stem is heard once in each round
-    torch.manual_seed(1)
-    assert (stage._places(count)[count:] != dealt).any()
-    stage.settings = settings.model_copy(update={"separation_only_steps": 1})
-    assert ((stage._places(count)[count:] != drawn).sum(dim=1) > 1).any()  # not yet
 
 
 def test_the_loss_of_shares_trains_masks(source):

@@ -70,16 +70,16 @@ def test_another_corpus_is_another_key(bank):
     assert set(keys(bank, "clean").values()).isdisjoint(keys(other, "clean").values())
 
 
-def test_what_recipes_did_not_tell_at_first_changes_no_key_while_it_is_not_told(bank):
+def test_what_recipes_could_not_tell_at_first_changes_no_key_unless_told(bank):
     path = RECIPES / "stemwise.toml"
     plain = keys_of(small_recipe(path), bank)
-    before_there_was_context = {
+    before_it_could_be_told = {
         Unit("masked"): "5b59c74d14bf261a6fd291411997bab5",  # as of commit e8304d8
         Unit("presence"): "0e6e343d06249681126e16e9e2885515",
     }
-    assert plain == before_there_was_context
-    for word in ("model.mask_context=['frame']", "masked.background_kept=true"):
-        assert set(keys_of(small_recipe(path, word), bank).values()).isdisjoint(plain.values())
+    assert plain == before_it_could_be_told
+    told = keys_of(small_recipe(path, "model.mask_frames=true"), bank)
+    assert set(told.values()).isdisjoint(plain.values())
 
 
 def test_masks_are_the_same_with_whatever_presence(bank):

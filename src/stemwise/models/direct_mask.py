@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.nn import functional
 
-from stemwise.models.context import FrameMixer, SegmentContext
+from stemwise.models.frame_mixer import FrameMixer
 from stemwise.models.unet import Decoder, Encoder
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS
 from stemwise.spectrogram import LogFrequency, LogMel
@@ -55,8 +55,8 @@ class DirectMaskShape(BaseModel):
     mask_channels: tuple[int, ...] = Field(
         description="Channels of each layer of the U-Net.", min_length=2
     )
-    mask_context: tuple[Literal["frame", "segment"], ...] = Field(
-        default=(), description="What each layer of the U-Net sees whole, beyond its kernels."
+    mask_frames: bool = Field(
+        default=False, description="Does each layer of the U-Net see whole frames?"
     )
     channels: tuple[int, ...] = Field(
         description="Channels of each layer of the extractors.", min_length=1
@@ -104,8 +104,8 @@ class DirectMask(nn.Module):
         )
         self.encoder = Encoder(shape.mask_channels)
         self.decoder = Decoder(shape.mask_channels, outputs=len(PARTS), dropout=0.0)
-        if shape.mask_context:
-            _give_context(self.encoder, self.decoder, shape)
+        if shape.mask_frames:
+            _mix_frames(self.encoder, self.decoder, shape)
         self.readers: Any = nn.ModuleList(PartReader(shape.n_mels, shape.channels) for _ in PARTS)
         self.presence_scale = nn.Parameter(torch.ones(len(PARTS)))
         self.presence_bias = nn.Parameter(torch.zeros(len(PARTS)))
@@ -213,16 +213,14 @@ class DirectMask(nn.Module):
         return waves.reshape(*parts.shape[:2], -1)
 
 
-def _give_context(encoder: Encoder, decoder: Decoder, shape: DirectMaskShape) -> None:
-    """Let each layer but the last see its frames, where they have bins enough, or the segment."""
+def _mix_frames(encoder: Encoder, decoder: Decoder, shape: DirectMaskShape) -> None:
+    """Let each layer but the last see its whole frames, where these have bins enough."""
     layers = [*encoder, *reversed(decoder.after)]
     depths = [*range(1, len(encoder) + 1), *range(1, len(encoder))]
     for layer, depth in zip(layers, depths, strict=True):
-        channels, bins = shape.mask_channels[depth - 1], -(-shape.n_mels // (1 << depth))
-        if "frame" in shape.mask_context and bins >= LEAST_BINS:
-            layer.append(FrameMixer(channels, bins))
-        if "segment" in shape.mask_context:
-            layer.append(SegmentContext(channels, bins))
+        bins = -(-shape.n_mels // (1 << depth))
+        if bins >= LEAST_BINS:
+            layer.append(FrameMixer(shape.mask_channels[depth - 1], bins))
 
 
 def _loudness(mel: torch.Tensor) -> torch.Tensor:

@@ -64,24 +64,13 @@ class MaskedStage(BatchStage):
         """Return which drawn mixture each stem of each mixture is from (B, I).
 
         First come the mixtures as they were drawn, then `heard_in` - 1 times as many, in which the
-        stems of each part are dealt out anew; or, once identity is learnt and if the background is
-        kept, those of one part of each mixture are passed on in a ring: what was drawn and what
-        follows then have either the part in common or all others, as in `pseudo-10x5`.
+        stems of each part are dealt out anew.
         """
         drawn = torch.arange(mixtures, device=self.device)[:, None].expand(-1, len(PARTS))
-        swapping = self.settings.background_kept
-        swapping = swapping and self.global_step >= self.settings.separation_only_steps
         rounds = [drawn]
         for _ in range(self.settings.heard_in - 1):
-            if not swapping:
-                rounds.append(torch.rand(drawn.shape, device=self.device).argsort(dim=0))
-                continue
-            dealt = drawn.clone()
-            order = torch.rand(mixtures, device=self.device).argsort()
-            for part in range(len(PARTS)):
-                ring = order[part :: len(PARTS)]
-                dealt[ring, part] = ring.roll(1)
-            rounds.append(dealt)
+            chance = torch.rand(drawn.shape, device=self.device)
+            rounds.append(chance.argsort(dim=0))
         return torch.cat(rounds)
 
     def _magnitudes(

@@ -11,7 +11,6 @@ from stemwise.recipe import DirectRecipe, Recipe
 __all__ = ["Unit", "earlier_units", "keys_of", "shape_of", "units_of"]
 
 PART_STAGES = ("clean", "separation", "features", "finetuning")
-NEWER = ("mask_context", "background_kept")  # what a recipe may tell since, at first not at all
 
 
 @dataclass(frozen=True)
@@ -72,16 +71,13 @@ def keys_of(recipe: Recipe, bank: Bank) -> dict[Unit, str]:
         shape.pop("parts", None)
         if unit.stage == "masked":
             shape.pop("presence")  # always one: masks from before there was a head still count
-        settings = getattr(recipe, unit.stage).model_dump(mode="json")
-        for told in (shape, settings):  # weights from before there were these still count
-            for name in NEWER:
-                if not told.get(name):
-                    told.pop(name, None)
+        if not shape.get("mask_frames"):
+            shape.pop("mask_frames", None)  # weights from before it could be asked for still count
         facts = {
             "unit": asdict(unit),
             "network": "stems" if unit.stage == "clean" else recipe.method,
             "shape": shape,
-            "settings": settings,
+            "settings": getattr(recipe, unit.stage).model_dump(mode="json"),
             "segments": recipe.segments.model_dump(mode="json"),
             "precision": recipe.precision,
             "seed": recipe.seed,
