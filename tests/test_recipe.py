@@ -194,7 +194,7 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
         "model.channels": ((12, 24, 48, 64, 96), (6, 12, 24, 32, 48)),
         "masked.separation_only_steps": (1_200, 2_400),
         "masked.steps": (5_000, 10_000), "masked.steps_per_epoch": (250, 500)}),
-    "stemwise_frames": ("stemwise", {"model.mask_frames": (False, True)}),
+    "stemwise_frames": ("stemwise", {"model.mask_frames": (None, True)}),
     "stemwise_heads": ("stemwise", HEADS | {
         "stages": (("masked", "presence"), ("masked", "presence", "heads"))}),
     "stemwise_long": ("stemwise", {

@@ -225,6 +225,14 @@ def test_mistakes_are_one_clear_line(network, tmp_path):
         load_model(tmp_path / "hollow.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("name", "fingerprint"), [("stemwise", "612d4dfbdb24a78f"), ("compact", "bf6fa689fc130f36")]
+)
+def test_shipped_models_keep_their_fingerprints(name, fingerprint):
+    """Catalogues hold vectors by these: they change with the weights alone."""
+    assert load_model(name).fingerprint == fingerprint
+
+
 def test_fingerprints_tell_methods_and_parts_apart():
     networks = [made(method) for method in METHODS]
     networks.append(made("clean", parts=("drums",)))

@@ -56,8 +56,9 @@ class DirectMaskShape(BaseModel):
         description="Channels of each layer of the U-Net.", min_length=2
     )
     mask_frames: bool = Field(
-        default=False, description="Does each layer of the U-Net see whole frames?"
-    )
+        default=False, description="Does each layer of the U-Net see whole frames?",
+        exclude_if=lambda told: not told,  # models and runs from before keep their fingerprints
+    )  # fmt: skip
     channels: tuple[int, ...] = Field(
         description="Channels of each layer of the extractors.", min_length=1
     )

@@ -71,8 +71,6 @@ def keys_of(recipe: Recipe, bank: Bank) -> dict[Unit, str]:
         shape.pop("parts", None)
         if unit.stage == "masked":
             shape.pop("presence")  # always one: masks from before there was a head still count
-        if not shape.get("mask_frames"):
-            shape.pop("mask_frames", None)  # weights from before it could be asked for still count
         facts = {
             "unit": asdict(unit),
             "network": "stems" if unit.stage == "clean" else recipe.method,
