@@ -11,6 +11,7 @@
 | contrastive | Direct's encoder | ours: contrast over the batch |
 | masked | all of Direct-Mask but a head of presence | ours: masks, then contrast as well |
 | presence | Direct-Mask's head of presence | ours: cross-entropy with what sounds |
+| heads | its extractors' last layers, in closed form | ours: none (`stemwise.training.heads`) |
 
 Conventions: B batch, V = 3 views, K targets of an item, F frequency bin, T frame, D dimension.
 Spectrograms and losses are computed in single precision, the networks in the recipe's.
