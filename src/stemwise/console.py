@@ -282,7 +282,7 @@ def _model_record(path: "Path", model: "Model") -> dict[str, Any]:
         "fingerprint": model.fingerprint,
         "sample_rate_hz": model.sample_rate_hz,
         "segment_seconds": model.segment_seconds,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
         "path": str(path),
     }
 

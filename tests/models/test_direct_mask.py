@@ -141,6 +141,18 @@ def test_silence_is_finite(kind):
     assert not network.separate(torch.zeros(1, RATE_HZ)).any()
 
 
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("frames", [False, True])
+@pytest.mark.parametrize("presence", ["share", "linear"])
+def test_merged_for_use_it_computes_the_same(kernel, frames, presence):
+    network = made("direct-mask", kernel=kernel, mask_frames=frames, presence=presence)
+    merged, mixture = network.merged(), noise(3, 3 * RATE_HZ) / 10
+    for found, wanted in zip(merged.describe(mixture), network.describe(mixture), strict=True):
+        torch.testing.assert_close(found, wanted, atol=2e-6, rtol=0)
+    assert not any(isinstance(x, torch.nn.BatchNorm2d) for x in merged.readers.modules())
+    assert sum(isinstance(x, torch.nn.Conv2d) for x in merged.readers.modules()) == 2
+
+
 def test_the_shipped_size_stays_small():
     shape = SHAPES["direct-mask"].model_copy(
         update={

@@ -78,6 +78,7 @@ class Model(torch.nn.Module):
         self.sample_rate_hz = network.shape.sample_rate_hz
         self.segment_seconds = network.shape.segment_seconds
         self.fingerprint = _fingerprint(network)
+        self._quick = self.network.merged() if isinstance(self.network, DirectMask) else network
         self._compiled: Compiled | None = None
 
     def use_openvino(self) -> "Model":
@@ -95,7 +96,7 @@ class Model(torch.nn.Module):
         if next(self.parameters()).device.type != "cpu":
             raise ModelError("the runtime openvino is for the processor: leave out --runtime")
         size = round(self.segment_seconds * self.sample_rate_hz)
-        self._compiled = Compiled(cast(Readable, self.network), size)
+        self._compiled = Compiled(cast(Readable, self._quick), size)
         return self
 
     def train(self, mode: bool = True) -> "Model":
@@ -112,11 +113,11 @@ class Model(torch.nn.Module):
         fast = self._compiled
         if fast is not None and mixture.shape == (1, fast.size):
             return fast.describe(mixture)
-        return self.network.describe(mixture)
+        return self._quick.describe(mixture)
 
     def embed(self, mixture: torch.Tensor) -> torch.Tensor:
         """Return the embedding (B, 5, 128) of `mixture` as `describe` takes it, float32."""
-        return self.network.embed(mixture)
+        return self._quick.embed(mixture)
 
     def separate(self, mixture: torch.Tensor) -> torch.Tensor:
         """Return the parts (B, 5, N) of `mixture` (B, N).

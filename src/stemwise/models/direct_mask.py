@@ -16,6 +16,7 @@ Levels are relative to the mixture's mean magnitude, so that how loud a recordin
 matter, and end at -60 dB, so that digital silence is no landmark.
 """
 
+from copy import deepcopy
 from typing import Any, Literal
 
 import torch
@@ -24,8 +25,9 @@ from torch import nn
 from torch.nn import functional
 
 from stemwise.models.frame_mixer import FrameMixer
-from stemwise.models.unet import Decoder, Encoder
-from stemwise.parts import BLOCK_DIMENSIONS, PARTS
+from stemwise.models.part_readers import MergedReaders, PartReader, PartReaders
+from stemwise.models.unet import Decoder, Encoder, without_norms
+from stemwise.parts import PARTS
 from stemwise.spectrogram import LogFrequency, LogMel
 
 __all__ = ["DirectMask", "DirectMaskShape"]
@@ -33,7 +35,6 @@ __all__ = ["DirectMask", "DirectMaskShape"]
 FLOOR = 1e-3  # of a level, against the mixture's mean
 DEPTH = 3.0  # what a logarithm of levels is divided by, to be about 1
 LEAST_SHARE = 1e-4
-INPUTS = 2  # of an extractor: level and mask
 STRETCH_SECONDS = 2.5  # rule A wants a part to sound in every one, of a ten-second segment
 LEAST_BINS = 8  # of a layer whose bins see each other beyond its kernels
 CUES = 3  # of each number of the bottleneck: its mean, least and greatest over time
@@ -62,35 +63,16 @@ class DirectMaskShape(BaseModel):
     channels: tuple[int, ...] = Field(
         description="Channels of each layer of the extractors.", min_length=1
     )
+    kernel: Literal[3, 5] = Field(
+        default=5, description="Bins and frames of every convolution.",
+        exclude_if=lambda told: told == 5,
+    )  # fmt: skip
     presence: Literal["share", "linear"] = Field(
         default="share", description="A part's share of the sound, or a head with a stage for it."
     )
     segment_seconds: float = Field(
         default=10.0, description="Length of the segments embedded in use, in seconds.", gt=0
     )
-
-
-class PartReader(nn.Module):
-    """One part's level and mask (B, 2, F, T) to its 128 numbers, of length 1."""
-
-    def __init__(self, bins: int, channels: tuple[int, ...]) -> None:
-        super().__init__()
-        self.encoder = Encoder(channels, inputs=INPUTS)
-        bins_out = -(-bins // (1 << len(channels)))
-        self.head = nn.Linear(2 * channels[-1] * bins_out, BLOCK_DIMENSIONS)
-
-    def pooled(self, view: torch.Tensor) -> torch.Tensor:
-        """Return the mean and deviation over time, (B, W), of what the last convolution gives."""
-        features = self.encoder(view).float()
-        mean = features.mean(dim=-1)
-        deviation = (features.var(dim=-1, correction=0) + 1e-6).sqrt()
-        return torch.cat([mean, deviation], dim=1).flatten(1)
-
-    def forward(self, view: torch.Tensor) -> torch.Tensor:
-        """Return the numbers (B, 128): one linear layer of what is pooled over time."""
-        pooled = self.pooled(view)
-        with torch.autocast(pooled.device.type, enabled=False):  # distances need the digits
-            return functional.normalize(self.head(pooled), dim=-1)
 
 
 class DirectMask(nn.Module):
@@ -103,11 +85,15 @@ class DirectMask(nn.Module):
         self.front_end = kind(
             shape.sample_rate_hz, shape.n_fft, shape.hop_samples, shape.n_mels, shape.f_min_hz
         )
-        self.encoder = Encoder(shape.mask_channels)
-        self.decoder = Decoder(shape.mask_channels, outputs=len(PARTS), dropout=0.0)
+        self.encoder = Encoder(shape.mask_channels, kernel=shape.kernel)
+        self.decoder = Decoder(
+            shape.mask_channels, outputs=len(PARTS), dropout=0.0, kernel=shape.kernel
+        )
         if shape.mask_frames:
             _mix_frames(self.encoder, self.decoder, shape)
-        self.readers: Any = nn.ModuleList(PartReader(shape.n_mels, shape.channels) for _ in PARTS)
+        self.readers: Any = PartReaders(
+            PartReader(shape.n_mels, shape.channels, shape.kernel) for _ in PARTS
+        )
         self.presence_scale = nn.Parameter(torch.ones(len(PARTS)))
         self.presence_bias = nn.Parameter(torch.zeros(len(PARTS)))
         if shape.presence == "linear":
@@ -130,14 +116,13 @@ class DirectMask(nn.Module):
 
     def blocks(self, masks: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
         """Return the embedding (B, 5, 128) of a mixture that is shared out by `masks`."""
-        views = self._views(masks, mel)
-        return torch.stack([reader(views[:, i]) for i, reader in enumerate(self.readers)], dim=1)
+        embedding: torch.Tensor = self.readers(self._views(masks, mel))
+        return embedding
 
     def pooled(self, mel: torch.Tensor) -> torch.Tensor:
         """Return what the last layers of the extractors are given, (B, 5, W)."""
-        views = self._views(self.masks(mel), mel)
-        pooled = [reader.pooled(views[:, i]) for i, reader in enumerate(self.readers)]
-        return torch.stack(pooled, dim=1)
+        pooled: torch.Tensor = self.readers.pooled(self._views(self.masks(mel), mel))
+        return pooled
 
     def _views(self, masks: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
         """Return each part's level and mask, (B, 5, 2, F, T)."""
@@ -198,6 +183,13 @@ class DirectMask(nn.Module):
         """Return the embedding (B, 5, 128) and the presence (B, 5) in 0..1 of `mixture` (B, N)."""
         embedding, logits = self.forward(mixture)
         return embedding, logits.sigmoid()
+
+    def merged(self) -> "DirectMask":
+        """Return a copy for use that computes the same with fewer and larger steps."""
+        quick = deepcopy(self).eval()
+        without_norms(quick.encoder, quick.decoder)
+        quick.readers = MergedReaders(quick.readers)
+        return quick.requires_grad_(False)
 
     def separate(self, mixture: torch.Tensor) -> torch.Tensor:
         """Return the parts (B, 5, N) of `mixture` (B, N), which add up to it, with its phase.

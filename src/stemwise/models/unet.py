@@ -11,11 +11,13 @@ full rate, no scaling of the magnitudes.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["Decoder", "Encoder", "Separator"]
+__all__ = ["SLOPE", "Decoder", "Encoder", "Separator", "without_norm", "without_norms"]
 
 KERNEL = 5
 STRIDE = 2
@@ -28,15 +30,17 @@ class Encoder(nn.Sequential):
     """Stride-2 5 x 5 convolutions, each followed by batch norm and LeakyReLU 0.2.
 
     In: (B, inputs, F, T). Out: (B, channels[-1], ceil(F / 2**L), ceil(T / 2**L)) with L layers.
-    With `plain_last`, the last layer is the convolution alone, as in Cascade's extractors.
+    With `plain_last`, the last layer is the convolution alone, as in Cascade's extractors; with
+    another `kernel`, an odd one, convolutions are of that size.
     """
 
     def __init__(
-        self, channels: Sequence[int], *, inputs: int = 1, plain_last: bool = False
-    ) -> None:
+        self, channels: Sequence[int], *, inputs: int = 1, plain_last: bool = False,
+        kernel: int = KERNEL,
+    ) -> None:  # fmt: skip
         layers: list[nn.Module] = []
         for number, (inside, outside) in enumerate(pairwise([inputs, *channels]), start=1):
-            layer: list[nn.Module] = [nn.Conv2d(inside, outside, KERNEL, STRIDE, KERNEL // 2)]
+            layer: list[nn.Module] = [nn.Conv2d(inside, outside, kernel, STRIDE, kernel // 2)]
             if not (plain_last and number == len(channels)):
                 layer += [nn.BatchNorm2d(outside), nn.LeakyReLU(SLOPE)]
             layers.append(nn.Sequential(*layer))
@@ -62,16 +66,18 @@ class Decoder(nn.Module):
         channels: of the encoder.
         outputs: masks that come out.
         dropout: the share of channels dropped.
+        kernel: bins and frames of a convolution; odd.
     """
 
     def __init__(
-        self, channels: Sequence[int], *, outputs: int = 1, dropout: float = DROPOUT
-    ) -> None:
+        self, channels: Sequence[int], *, outputs: int = 1, dropout: float = DROPOUT,
+        kernel: int = KERNEL,
+    ) -> None:  # fmt: skip
         super().__init__()
         outside = [*reversed(channels[:-1]), outputs]
         inside = [channels[-1], *(2 * width for width in outside[:-1])]
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(a, b, KERNEL, STRIDE, KERNEL // 2)
+            nn.ConvTranspose2d(a, b, kernel, STRIDE, kernel // 2)
             for a, b in zip(inside, outside, strict=True)
         )
         self.after = nn.ModuleList(
@@ -120,3 +126,23 @@ class Separator(nn.Module):
         *skips, bottleneck = self.encoder.features(magnitude[:, None])
         mask: torch.Tensor = self.decoder(bottleneck, skips, magnitude.shape[-2:])
         return mask[:, 0].float() * magnitude
+
+
+def without_norm(layer: nn.Sequential) -> nn.Conv2d:
+    """Return the convolution that does what `layer`'s and its batch norm do in use."""
+    convolution, norm = layer[0], layer[1]
+    assert isinstance(convolution, nn.Conv2d), layer
+    assert isinstance(norm, nn.BatchNorm2d), layer
+    return fuse_conv_bn_eval(convolution, norm)
+
+
+def without_norms(encoder: Encoder, decoder: Decoder) -> None:
+    """Let the convolutions do what their batch norms do in use; these learn no more."""
+    for layer in encoder:
+        assert isinstance(layer, nn.Sequential), encoder
+        layer[0], layer[1] = without_norm(layer), nn.Identity()
+    after: Any
+    for place, after in enumerate(decoder.after):
+        up: Any = decoder.up[place]
+        decoder.up[place] = fuse_conv_bn_eval(up, after[0], transpose=True)
+        after[0] = nn.Identity()

@@ -73,7 +73,7 @@ def _answer(model: Model) -> ModelAnswer:
         fingerprint=model.fingerprint,
         live=False,
         separates=model.separates,
-        parameters=sum(values.numel() for values in model.parameters()),
+        parameters=sum(values.numel() for values in model.network.parameters()),
         sample_rate_hz=model.sample_rate_hz,
         segment_seconds=model.segment_seconds,
         summary=str(recipe.get("summary", "")) if isinstance(recipe, dict) else "",
