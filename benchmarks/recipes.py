@@ -29,9 +29,10 @@ import torch
 
 from stemwise.corpora.bank import FULL_SCALE, bank_of
 from stemwise.corpora.piece import Piece, read_manifest, write_manifest
+from stemwise.memory import keep_memory
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS
 from stemwise.recipe import ContrastiveSettings, load_recipe
-from stemwise.training import keep_memory, training_bank
+from stemwise.training import training_bank
 from stemwise.training.assembly import network_of
 from stemwise.training.batches import (
     Aims,

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from stemwise import losses
+from stemwise.memory import keep_memory
 from stemwise.models.direct import Direct
 from stemwise.recipe import load_recipe
-from stemwise.training import keep_memory
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "compact" / "contrast.toml"
 STEPS = 15

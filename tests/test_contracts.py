@@ -33,9 +33,10 @@ ARROWS = {
     "stage_settings": set(),
     "recipe": {"errors", "parts", "models", "stage_settings"},
     "corpora": {"errors", "parts", "audio", "sampling"},
+    "memory": set(),
     "principal": set(),
     "layout": {"principal"},
-    "library": {"clock", "errors", "parts", "audio", "decoding", "models", "layout"},
+    "library": {"clock", "errors", "parts", "audio", "decoding", "memory", "models", "layout"},
     "web": {"errors", "parts", "decoding", "library", "models", "layout", "principal"},
     "scale": {"errors", "parts", "audio", "models", "library"},
     "evaluation": {
@@ -44,8 +45,8 @@ ARROWS = {
     },
     "reports": {"errors", "parts", "evaluation", "layout"},
     "training": {
-        "errors", "parts", "sampling", "scores", "corpora", "models", "losses", "recipe",
-        "evaluation", "spectrogram", "protocols",
+        "errors", "parts", "sampling", "scores", "corpora", "memory", "models", "losses",
+        "recipe", "evaluation", "spectrogram", "protocols",
     },
 }  # fmt: skip
 TOP = {  # may import everything

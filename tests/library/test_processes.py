@@ -1,4 +1,6 @@
 import os
+import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -37,6 +39,15 @@ def wait(state, seconds):
     time.sleep(seconds)
 
 
+def faulted(state, blocks):
+    """Return the page faults of filling and freeing as many blocks of 16 MB, one after another."""
+    np.ones(2**22, np.float32)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(blocks):
+        np.ones(2**22, np.float32)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
 @pytest.fixture
 def calling():
     """Make `Processes` that are closed in the end."""
@@ -49,6 +60,12 @@ def calling():
     yield make
     for one in made:
         one.close()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc alone")
+def test_a_process_keeps_the_memory_that_it_frees(calling):
+    """Each block would take a fault per page of it, 4,096 or with huge pages 8, if it were new."""
+    assert calling(faulted, None).call((100,), Event()) < 100
 
 
 def test_each_thread_has_one_process_and_answers_come_back(calling):

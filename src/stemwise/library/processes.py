@@ -19,6 +19,7 @@ from threading import Event, Lock, local
 from typing import Any
 
 from stemwise.errors import StemwiseError
+from stemwise.memory import keep_memory
 
 __all__ = ["DiedError", "Processes", "StoppedError", "serve"]
 
@@ -119,6 +120,7 @@ class _Process:
 
 def serve(descriptor: int) -> None:
     """Answer calls from the other end of `descriptor` until it is closed; runs in the process."""
+    keep_memory()
     line = Connection(descriptor)
     work, state = pickle.loads(line.recv_bytes())
     with contextlib.suppress(EOFError, OSError):

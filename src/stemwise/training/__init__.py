@@ -3,8 +3,7 @@
 References: sections III-A2 and III-B2 of the paper (stages), IV-C (conditions).
 """
 
-from stemwise.training.batches import keep_memory
 from stemwise.training.runs import train
 from stemwise.training.setting import training_bank
 
-__all__ = ["keep_memory", "train", "training_bank"]
+__all__ = ["train", "training_bank"]

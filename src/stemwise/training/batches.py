@@ -7,7 +7,6 @@ Conventions: B batch (this process's share), V view (anchor, positive, negative)
 item (basic, additional), I instrument part, N sample.
 """
 
-import ctypes
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,12 +31,11 @@ from stemwise.sampling import (
 
 __all__ = [
     "VALIDATION_SEED", "Aims", "Batch", "ContrastiveBatches", "Gatherer", "PresenceBatches",
-    "Source", "SubsetBatches", "TripletBatches", "keep_memory",
+    "Source", "SubsetBatches", "TripletBatches",
 ]  # fmt: skip
 
 Batch = dict[str, torch.Tensor]
 VALIDATION_SEED = 1  # added to the run's: validation draws are not training's
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
 
 
 class Gatherer(Protocol):
@@ -240,11 +238,3 @@ class ContrastiveBatches(Dataset[Batch]):
         if settings.mixtures_with_stems:
             batch["stems"] = stems[: settings.mixtures_with_stems]
         return batch
-
-
-def keep_memory() -> None:
-    """Tell glibc, where there is one, to keep freed memory: see benchmarks/training_step.py."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD):
-            mallopt(option, 2**30)

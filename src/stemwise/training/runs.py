@@ -22,10 +22,11 @@ import torch
 from stemwise import __version__
 from stemwise.corpora.bank import Bank
 from stemwise.errors import CorpusError, RecipeError
+from stemwise.memory import keep_memory
 from stemwise.models.checkpoint import Network, load_model, read_provenance, save_model
 from stemwise.recipe import Recipe
 from stemwise.training.assembly import network_of
-from stemwise.training.batches import Gatherer, keep_memory
+from stemwise.training.batches import Gatherer
 from stemwise.training.cost import Cost
 from stemwise.training.fitting import fit
 from stemwise.training.setting import Setting
