@@ -5,7 +5,7 @@ from made_networks import noise, shaken
 from torch import nn
 
 from oracles import convolved, deconvolved, leaky, normalised
-from stemwise.models.unet import Decoder, Encoder, Separator
+from stemwise.models.unet import Decoder, Encoder, Separator, Upsampler
 
 PAPER = (16, 32, 64, 128, 256, 512)
 SMALL = (3, 4, 5, 6, 7)  # five layers: three with dropout, one without, and the last
@@ -131,9 +131,9 @@ def test_the_mask_is_not_of_the_level_alone(separator, magnitude):
 def test_order_of_the_layers():
     encoded = ["Conv2d", "BatchNorm2d", "LeakyReLU"] * 6
     decoded = (
-        ["ConvTranspose2d", "BatchNorm2d", "LeakyReLU", "Dropout2d"] * 3
-        + ["ConvTranspose2d", "BatchNorm2d", "LeakyReLU", "Identity"] * 2
-        + ["ConvTranspose2d"]
+        ["Upsampler", "BatchNorm2d", "LeakyReLU", "Dropout2d"] * 3
+        + ["Upsampler", "BatchNorm2d", "LeakyReLU", "Identity"] * 2
+        + ["Upsampler"]
     )
     separator = Separator((2, 3, 4, 5, 6, 7))
     assert order_run(separator, torch.rand(1, 70, 70)) == encoded + decoded
@@ -174,3 +174,35 @@ def test_dropout_takes_whole_channels_in_training_only(magnitude):
     for hooks in (layer._forward_hooks for layer in leaves(separator)):
         hooks.clear()
     torch.testing.assert_close(again(magnitude), again(magnitude), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("size", [(7, 9), (8, 10), (7, 10)])
+def test_an_upsampler_learns_as_a_transposed_convolution(kernel, size):
+    torch.manual_seed(0)
+    layer = Upsampler(6, 4, kernel, 2, kernel // 2).double()
+    x = torch.randn(2, 6, 4, 5, dtype=torch.double, requires_grad=True)
+    asked = torch.randn(2, 4, *size, dtype=torch.double)
+    wanted, found = [], []
+    for training, numbers in ((False, wanted), (True, found)):
+        y = layer.train(training)(x, output_size=torch.Size(size))
+        gradients = torch.autograd.grad((y * asked).sum(), [x, layer.weight, layer.bias])
+        numbers += [y, *gradients]
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_an_upsampler_learns_in_bfloat16():
+    torch.manual_seed(0)
+    layer, x = Upsampler(6, 4, 5, 2, 2), torch.randn(2, 6, 4, 5)
+    gradients = []
+    for mixed in (False, True):
+        layer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            y = layer(x, output_size=torch.Size((8, 10)))
+        assert y.dtype == (torch.bfloat16 if mixed else torch.float32)
+        y.float().square().sum().backward()
+        assert layer.weight.grad.dtype == torch.float32
+        gradients.append(layer.weight.grad.clone())
+    torch.testing.assert_close(gradients[1], gradients[0], atol=0.2, rtol=0.05)
+    assert not torch.equal(gradients[1], gradients[0])

@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.grad import conv2d_weight
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["SLOPE", "Decoder", "Encoder", "Separator", "without_norm", "without_norms"]
+__all__ = ["SLOPE", "Decoder", "Encoder", "Separator", "Upsampler", "without_norm", "without_norms"]
 
 KERNEL = 5
 STRIDE = 2
@@ -55,6 +56,53 @@ class Encoder(nn.Sequential):
         return maps
 
 
+class Upsampler(nn.ConvTranspose2d):
+    """A stride-2 transposed convolution that learns in less time.
+
+    The same numbers from the same weights. In bfloat16 on a CPU the forward pass of torch's own
+    takes ten times as long as a convolution of its size, and half of a training step.
+    """
+
+    def forward(self, x: torch.Tensor, output_size: Any = None) -> torch.Tensor:
+        """Return (B, C', F', T') of `output_size`, each twice what went in, or one less."""
+        if not self.training or x.device.type != "cpu":
+            return super().forward(x, output_size)
+        upsampling: Any = _Upsampling.apply
+        grown: torch.Tensor = upsampling(x, self.weight, tuple(output_size))
+        return grown if self.bias is None else grown + self.bias[:, None, None].to(grown.dtype)
+
+
+class _Upsampling(torch.autograd.Function):
+    """Forward as a convolution of stride 1 that gives all four phases; backward as in torch.
+
+    With kernel K and padding K // 2, output 2 m + r is the sum over d = -1, 0, 1 of input m + d
+    times weight r + K // 2 - 2 d, where there is one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, size: tuple[int, int]) -> Any:
+        kernel = weight.shape[-1]
+        phase, reach = torch.arange(2)[:, None], torch.arange(-1, 2)
+        place = phase + kernel // 2 - 2 * reach
+        place = torch.where((place < 0) | (place >= kernel), kernel, place)  # of a zero
+        padded = nn.functional.pad(weight, (0, 1, 0, 1))  # (C, C', K + 1, K + 1)
+        phases = padded[:, :, place[:, :, None, None], place]  # (C, C', 2, 3, 2, 3)
+        phases = phases.permute(1, 2, 4, 0, 3, 5).flatten(0, 2)
+        grown = nn.functional.conv2d(x, phases, padding=1)
+        ctx.save_for_backward(x, weight)
+        return nn.functional.pixel_shuffle(grown, STRIDE)[..., : size[0], : size[1]]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        (gradient,) = gradients
+        x, weight = ctx.saved_tensors
+        settings = {"stride": STRIDE, "padding": weight.shape[-1] // 2}
+        own = nn.functional.conv2d(gradient, weight.to(gradient.dtype), **settings)
+        learnt: Any = conv2d_weight
+        of_weight = learnt(gradient, weight.shape, x.to(gradient.dtype), **settings)
+        return own.to(x.dtype), of_weight.to(weight.dtype), None
+
+
 class Decoder(nn.Module):
     """Stride-2 5 x 5 transposed convolutions from an encoder's maps to a mask in 0..1.
 
@@ -77,7 +125,7 @@ class Decoder(nn.Module):
         outside = [*reversed(channels[:-1]), outputs]
         inside = [channels[-1], *(2 * width for width in outside[:-1])]
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(a, b, kernel, STRIDE, kernel // 2)
+            Upsampler(a, b, kernel, STRIDE, kernel // 2)
             for a, b in zip(inside, outside, strict=True)
         )
         self.after = nn.ModuleList(

@@ -23,6 +23,7 @@ from stemwise.training.stages import Stage
 
 __all__ = ["MaskedStage", "PresenceStage"]
 
+FEW = 4  # as many as the cache holds
 MASK_LOSSES = {"magnitudes": losses.separation, "shares": losses.shares}
 
 
@@ -78,16 +79,11 @@ class MaskedStage(BatchStage):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return band magnitudes of mixtures (B, F, T) and stems (B, 5, F, T), equalised alike."""
         front_end = self.network.front_end
-        count, parts, length = drawn_stems.shape
-        spectra = front_end.spectrum(drawn_stems.reshape(count * parts, length))
-        spectra = spectra.reshape(count, parts, *spectra.shape[1:])
-        drawn = front_end.filtered(spectra.abs())
-        sums = [
-            torch.stack([spectra[place, i] for i, place in enumerate(row)]).sum(dim=0)
-            for row in places
-        ]
-        mixture = front_end.filtered(torch.stack(sums).abs())
-        stems = drawn[places, torch.arange(parts, device=places.device)]
+        parts = torch.arange(drawn_stems.shape[1], device=places.device)
+        sound = torch.cat([drawn_stems[places, parts].sum(dim=1), drawn_stems.flatten(0, 1)])
+        bands = torch.cat([front_end.bands(few) for few in torch.split(sound, FEW)])
+        mixture, drawn = bands[: len(places)], bands[len(places) :]
+        stems = drawn.reshape(*drawn_stems.shape[:2], *drawn.shape[1:])[places, parts]
         if not self.settings.eq_deviation_db:
             return mixture, stems
         gains = equaliser(mixture, self.settings.eq_deviation_db)
