@@ -12,6 +12,7 @@ Slaney's Auditory Toolbox (1998) for the mel scale, with area-normalised triangl
 import math
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -93,10 +94,7 @@ class Magnitude(nn.Module):
 
     def spectrum(self, waveform: torch.Tensor) -> torch.Tensor:
         """Return the complex spectrogram (B, n_fft // 2 + 1, T) of `waveform` (B, N)."""
-        if waveform.ndim != 2 or waveform.shape[-1] <= self.n_fft // 2:
-            raise ValueError(
-                f"expected (B, N) with N > {self.n_fft // 2} samples, got {tuple(waveform.shape)}"
-            )
+        self._check(waveform)
         return torch.stft(
             waveform, self.n_fft, self.hop_samples, window=self.window, return_complex=True
         )
@@ -104,11 +102,24 @@ class Magnitude(nn.Module):
     def magnitude(self, waveform: torch.Tensor) -> torch.Tensor:
         """Return the magnitude spectrogram (B, n_fft // 2 + 1, T) of `waveform` (B, N).
 
-        Without a gradient; of a complex spectrogram, `abs` has one.
+        Without a gradient; of a complex spectrogram, `abs` has one. In steps, and with NumPy's
+        `abs` on a CPU, it takes half as long as by way of `spectrum`.
         """
+        self._check(waveform)
+        reach = (self.n_fft // 2, self.n_fft // 2)
         with torch.no_grad():
-            real, imaginary = torch.view_as_real(self.spectrum(waveform)).unbind(-1)
-            return torch.addcmul(real * real, imaginary, imaginary).sqrt_()  # a third of abs
+            padded = functional.pad(waveform[:, None], reach, mode="reflect")[:, 0]
+            frames = padded.unfold(1, self.n_fft, self.hop_samples) * self.window  # (B, T, n_fft)
+            spectrum = torch.fft.rfft(frames)
+            if spectrum.device.type != "cpu":
+                return spectrum.abs().transpose(1, 2)
+            return torch.from_numpy(np.abs(spectrum.numpy())).transpose(1, 2)
+
+    def _check(self, waveform: torch.Tensor) -> None:
+        if waveform.ndim != 2 or waveform.shape[-1] <= self.n_fft // 2:
+            raise ValueError(
+                f"expected (B, N) with N > {self.n_fft // 2} samples, got {tuple(waveform.shape)}"
+            )
 
     def covered(self, waveform: torch.Tensor) -> torch.Tensor:
         """Return `waveform` (B, N), followed by silence up to a whole hop if its end needs it.
@@ -154,13 +165,9 @@ class LogMel(Magnitude):
 
     def filtered(self, magnitude: torch.Tensor) -> torch.Tensor:
         """Return the magnitudes (…, F, T) of the mel bins from those of the STFT's bins (…, T)."""
-        return torch.cat(
-            [
-                torch.matmul(self.filters[rows, bins], magnitude[..., bins, :])
-                for rows, bins in self._reach
-            ],
-            dim=-2,
-        )
+        of_frames = magnitude.transpose(-1, -2)
+        groups = [of_frames[..., bins] @ self.filters[rows, bins].T for rows, bins in self._reach]
+        return torch.cat(groups, dim=-1).transpose(-1, -2)
 
     def bands(self, waveform: torch.Tensor) -> torch.Tensor:
         """Return the linear magnitudes (B, F, T) of the mel bins of `waveform` (B, N)."""

@@ -37,4 +37,8 @@ class FrameMixer(nn.Module):
         outside = self.outside.weight @ nn.functional.leaky_relu(inside, SLOPE)
         outside = outside + self.outside.bias[:, None]
         added: torch.Tensor = self.norm(outside.reshape(rows.shape).permute(0, 3, 1, 2))
-        return x + added
+        mixed = x + added
+        for maps in (x, mixed):
+            if maps.requires_grad:  # norms take ten times as long to go back in another layout
+                maps.register_hook(lambda g: g.contiguous(memory_format=torch.channels_last))
+        return mixed

@@ -90,7 +90,8 @@ class _Upsampling(torch.autograd.Function):
         phases = phases.permute(1, 2, 4, 0, 3, 5).flatten(0, 2)
         grown = nn.functional.conv2d(x, phases, padding=1)
         ctx.save_for_backward(x, weight)
-        return nn.functional.pixel_shuffle(grown, STRIDE)[..., : size[0], : size[1]]
+        whole = nn.functional.pixel_shuffle(grown, STRIDE)
+        return whole[..., : size[0], : size[1]].contiguous(memory_format=torch.channels_last)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:

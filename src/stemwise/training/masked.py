@@ -23,7 +23,7 @@ from stemwise.training.stages import Stage
 
 __all__ = ["MaskedStage", "PresenceStage"]
 
-FEW = 4  # as many as the cache holds
+FEW = 2  # as many as the cache holds
 MASK_LOSSES = {"magnitudes": losses.separation, "shares": losses.shares}
 
 
