@@ -8,6 +8,8 @@ Reference: Choi et al., "Investigating U-Nets with various intermediate blocks f
 spectrogram-based singing voice separation", ISMIR 2020 (time-distributed fully connected layers).
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -38,6 +40,7 @@ class FrameMixer(nn.Module):
         outside = outside + self.outside.bias[:, None]
         added: torch.Tensor = self.norm(outside.reshape(rows.shape).permute(0, 3, 1, 2))
         mixed = x + added
+        maps: Any
         for maps in (x, mixed):
             if maps.requires_grad:  # norms take ten times as long to go back in another layout
                 maps.register_hook(lambda g: g.contiguous(memory_format=torch.channels_last))
