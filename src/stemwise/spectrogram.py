@@ -113,7 +113,8 @@ class Magnitude(nn.Module):
             spectrum = torch.fft.rfft(frames)
             if spectrum.device.type != "cpu":
                 return spectrum.abs().transpose(1, 2)
-            return torch.from_numpy(np.abs(spectrum.numpy())).transpose(1, 2)
+            magnitudes: torch.Tensor = torch.from_numpy(np.abs(spectrum.numpy()))
+            return magnitudes.transpose(1, 2)
 
     def _check(self, waveform: torch.Tensor) -> None:
         if waveform.ndim != 2 or waveform.shape[-1] <= self.n_fft // 2:
