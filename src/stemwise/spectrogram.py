@@ -110,7 +110,7 @@ class Magnitude(nn.Module):
         with torch.no_grad():
             padded = functional.pad(waveform[:, None], reach, mode="reflect")[:, 0]
             frames = padded.unfold(1, self.n_fft, self.hop_samples) * self.window  # (B, T, n_fft)
-            spectrum = torch.fft.rfft(frames)
+            spectrum: torch.Tensor = torch.fft.rfft(frames)
             if spectrum.device.type != "cpu":
                 return spectrum.abs().transpose(1, 2)
             magnitudes: torch.Tensor = torch.from_numpy(np.abs(spectrum.numpy()))
