@@ -47,7 +47,10 @@ def layers_of(network: Network, seconds: float) -> list[Layer]:
     def seen(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, _: object, output: torch.Tensor) -> None:
             count = sum(p.numel() for p in module.parameters())
-            layers.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), count))
+            kind = next(
+                kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.")
+            )
+            layers.append(Layer(name, kind.__name__, tuple(output.shape[1:]), count))
 
         return hook
 
