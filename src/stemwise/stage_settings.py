@@ -186,6 +186,10 @@ class MaskedSettings(BatchSettings):
     mask_loss: Literal["magnitudes", "shares"] = Field(
         default="magnitudes", description="The separation loss: L1 of magnitudes, or of shares."
     )
+    begin_with: str = Field(
+        default="", description="Shipped model, file or run whose weights training goes on from.",
+        exclude_if=lambda told: not told,  # runs from before keep their keys
+    )  # fmt: skip
 
 
 class HeadsSettings(Section):

@@ -141,6 +141,25 @@ def test_the_last_stages_fit_their_heads_and_leave_all_else(bank, tmp_path):
         assert torch.equal(kept, last[key]), key
 
 
+def test_training_goes_on_from_the_weights_of_a_model(bank, tmp_path):
+    begun = train(small_recipe(RECIPES / "stemwise_heads.toml", epochs=2), bank,
+                  tmp_path / "begun", progress=False)  # fmt: skip
+    told = (f"masked.begin_with={begun}", "masked.learning_rate=1e-12", "masked.weight_decay=0.0")
+    train(small_recipe(RECIPES / "stemwise_plain.toml", *told, epochs=1), bank,
+          tmp_path / "run", progress=False)  # fmt: skip
+    first = dict(load_model(begun).network.named_parameters())
+    on = load_model(tmp_path / "run/masked/weights.safetensors").network
+    for key, value in on.named_parameters():
+        if "presence" not in key:
+            torch.testing.assert_close(value, first[key], atol=1e-6, rtol=0)
+
+
+def test_weights_of_another_shape_are_no_beginning(bank, tmp_path):
+    recipe = small_recipe(RECIPES / "stemwise_plain.toml", "masked.begin_with=compact")
+    with pytest.raises(RecipeError, match="begin_with: compact is a network of another shape"):
+        train(recipe, bank, tmp_path / "run", progress=False)
+
+
 def test_the_best_epoch_is_kept_and_patience_ends_a_stage(bank, tmp_path):
     path = COMPACT / "clean.toml"
     wild = ("clean.patience_epochs=2", "clean.learning_rate=0.3", "clean.margin=5.0")

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from stemwise.errors import RecipeError
 from stemwise.models.cascade import Clean
 from stemwise.models.checkpoint import METHODS, Network, load_model
 from stemwise.models.direct import Direct
@@ -100,7 +101,23 @@ def begun_network(
     if unit.stage in ("features", "finetuning", "triplets", "presence", "heads"):
         for earlier in before.values():
             _take_weights(network, earlier)
+    if begun := getattr(getattr(recipe, unit.stage), "begin_with", ""):
+        _take_weights(network, _fitting(begun, network))
     return network, before
+
+
+def _fitting(name: str, network: Any) -> Network:
+    """Return the network of the model `name`; `RecipeError` if it is not of `network`'s shape."""
+    found = load_model(name).network
+    own, other = (
+        {key: value.shape for key, value in one.state_dict().items() if "presence" not in key}
+        for one in (network, found)
+    )
+    if own != other:
+        raise RecipeError(
+            f"begin_with: {name} is a network of another shape; begin with one of this recipe's"
+        )
+    return found
 
 
 def as_used(recipe: Recipe, hop_seconds: float) -> SegmentSettings:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stemwise.corpora.bank import Bank
+from stemwise.models.checkpoint import load_model
 from stemwise.recipe import DirectRecipe, Recipe
 
 __all__ = ["Unit", "earlier_units", "keys_of", "shape_of", "units_of"]
@@ -82,6 +83,8 @@ def keys_of(recipe: Recipe, bank: Bank) -> dict[Unit, str]:
             "before": [keys[earlier] for earlier in earlier_units(recipe, unit)],
             "corpus": corpus,
         }
+        if begun := getattr(getattr(recipe, unit.stage), "begin_with", ""):
+            facts["begun"] = load_model(begun).fingerprint
         if unit.stage == "pretraining":
             facts["network"] = "direct"  # the same for Direct-Reconst, whose decoders come later
         text = json.dumps(facts, sort_keys=True)
