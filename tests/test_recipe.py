@@ -190,33 +190,34 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
         "contrastive.steps": (10_000, 6_000)}),
     "compact": ("stemwise", {
         "model.hop_samples": (1_024, 2_048), "model.n_mels": (128, 96),
-        "model.mask_frames": (True, None),
-        "model.mask_channels": ((32, 48, 64, 96, 128), (8, 16, 32, 64, 64)),
-        "model.channels": ((16, 32, 64, 96, 128), (8, 16, 24, 32, 48)),
-        "masked.separation_only_steps": (4_500, 5_000),
-        "masked.steps": (6_500, 12_000), "masked.steps_per_epoch": (250, 500)}),
-    "compact_plain": ("stemwise_plain", {
-        "model.hop_samples": (1_024, 2_048), "model.n_mels": (128, 96),
         "model.mask_channels": ((16, 32, 64, 96, 128), (8, 16, 32, 48, 64)),
         "model.channels": ((12, 24, 48, 64, 96), (6, 12, 24, 32, 48)),
         "masked.separation_only_steps": (1_200, 2_400),
         "masked.steps": (5_000, 10_000), "masked.steps_per_epoch": (250, 500)}),
-    "stemwise": ("stemwise_plain", HEADS | {
+    "compact_light": ("stemwise", HEADS | {
+        "stages": (("masked", "presence"), ("masked", "presence", "heads")),
+        "model.hop_samples": (1_024, 2_048), "model.n_mels": (128, 96),
+        "model.kernel": (None, 3),
+        "model.mask_channels": ((16, 32, 64, 96, 128), (8, 16, 32, 64, 64)),
+        "model.channels": ((12, 24, 48, 64, 96), (8, 16, 24, 32, 48)),
+        "masked.separation_only_steps": (1_200, 5_000), "masked.mes_every_epochs": (5, 10),
+        "masked.steps": (5_000, 12_000), "masked.steps_per_epoch": (250, 500)}),
+    "stemwise_frames": ("stemwise", HEADS | {
         "stages": (("masked", "presence"), ("masked", "presence", "heads")),
         "model.mask_frames": (None, True), "model.kernel": (None, 3),
         "model.mask_channels": ((16, 32, 64, 96, 128), (32, 48, 64, 96, 128)),
         "model.channels": ((12, 24, 48, 64, 96), (16, 32, 64, 96, 128)),
         "masked.separation_only_steps": (1_200, 4_500), "masked.steps": (5_000, 6_500),
         "masked.mes_every_epochs": (5, 10)}),
-    "stemwise_heads": ("stemwise_plain", HEADS | {
+    "stemwise_heads": ("stemwise", HEADS | {
         "stages": (("masked", "presence"), ("masked", "presence", "heads"))}),
-    "stemwise_long": ("stemwise_plain", {
+    "stemwise_long": ("stemwise", {
         "masked.speed_semitones": (0.0, 3.0), "masked.separation_only_steps": (1_200, 2_400),
         "masked.steps": (5_000, 10_000), "masked.steps_per_epoch": (250, 500)}),
 }  # fmt: skip
 BASELINES = {"paper/clean", "paper/cascade_ft", "paper/direct_da", "compact/clean",
              "compact/cascade_ft", "compact/direct_da", "compact/contrast",
-             "compact/direct_mask", "stemwise_plain", "stemwise"}  # fmt: skip
+             "compact/direct_mask", "stemwise"}  # fmt: skip
 
 
 def test_every_recipe_is_a_baseline_or_a_delta():

@@ -1,5 +1,6 @@
 """OpenVINO against torch."""
 
+import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -43,6 +44,16 @@ def test_threads_and_order_change_no_bit():
         again = list(pool.map(lambda wave: model.describe(wave[None])[0], waves.flip(0)))
     for one, other in zip(alone, reversed(again), strict=True):
         assert torch.equal(one, other)
+
+
+def test_another_process_takes_over_what_is_compiled(monkeypatch):
+    torch.manual_seed(0)
+    model = Model(Direct(TINY), "tiny", {}).use_openvino()
+    pickled = pickle.dumps(model)
+    monkeypatch.setattr(torch.export, "export", None)  # nothing is converted again
+    again = pickle.loads(pickled)
+    for wave in noises(model, 2):
+        assert torch.equal(again.describe(wave[None])[0], model.describe(wave[None])[0])
 
 
 def test_files_get_the_vectors_that_torch_gives_them(tmp_path):

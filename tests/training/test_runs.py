@@ -145,7 +145,7 @@ def test_training_goes_on_from_the_weights_of_a_model(bank, tmp_path):
     begun = train(small_recipe(RECIPES / "stemwise_heads.toml", epochs=2), bank,
                   tmp_path / "begun", progress=False)  # fmt: skip
     told = (f"masked.begin_with={begun}", "masked.learning_rate=1e-12", "masked.weight_decay=0.0")
-    train(small_recipe(RECIPES / "stemwise_plain.toml", *told, epochs=1), bank,
+    train(small_recipe(RECIPES / "stemwise.toml", *told, epochs=1), bank,
           tmp_path / "run", progress=False)  # fmt: skip
     first = dict(load_model(begun).network.named_parameters())
     on = load_model(tmp_path / "run/masked/weights.safetensors").network
@@ -155,7 +155,7 @@ def test_training_goes_on_from_the_weights_of_a_model(bank, tmp_path):
 
 
 def test_weights_of_another_shape_are_no_beginning(bank, tmp_path):
-    recipe = small_recipe(RECIPES / "stemwise_plain.toml", "masked.begin_with=compact")
+    recipe = small_recipe(RECIPES / "stemwise.toml", "masked.begin_with=compact")
     with pytest.raises(RecipeError, match="begin_with: compact is a network of another shape"):
         train(recipe, bank, tmp_path / "run", progress=False)
 

@@ -74,7 +74,7 @@ def test_another_corpus_is_another_key(bank):
 
 
 def test_what_recipes_could_not_tell_at_first_changes_no_key_unless_told(bank):
-    path = RECIPES / "stemwise_plain.toml"
+    path = RECIPES / "stemwise.toml"
     plain = keys_of(small_recipe(path), bank)
     before_it_could_be_told = {
         Unit("masked"): "5b59c74d14bf261a6fd291411997bab5",  # as of commit e8304d8
@@ -86,13 +86,13 @@ def test_what_recipes_could_not_tell_at_first_changes_no_key_unless_told(bank):
 
 
 def test_the_weights_that_training_begins_with_change_the_keys(bank, tmp_path):
-    recipe = small_recipe(RECIPES / "stemwise_plain.toml")
+    recipe = small_recipe(RECIPES / "stemwise.toml")
     before, found = keys_of(recipe, bank), []
     for seed in (0, 1):
         torch.manual_seed(seed)
         path = tmp_path / "begun.safetensors"
         save_model(network_of(recipe), path, name="begun", provenance={})
-        found.append(keys_of(small_recipe(RECIPES / "stemwise_plain.toml",
+        found.append(keys_of(small_recipe(RECIPES / "stemwise.toml",
                                           f"masked.begin_with={path}"), bank))  # fmt: skip
     assert set(found[0].values()).isdisjoint(found[1].values())
     assert set(found[0].values()).isdisjoint(before.values())
@@ -102,10 +102,10 @@ def test_masks_are_the_same_with_whatever_presence(bank):
     """So a head can be fitted to masks that another run has learnt."""
     plain = ["model.presence=share", "stages=['masked']"]
     with_head, without = (
-        keys_of(small_recipe(RECIPES / "stemwise_plain.toml", *words), bank) for words in ([], plain)
+        keys_of(small_recipe(RECIPES / "stemwise.toml", *words), bank) for words in ([], plain)
     )
     assert with_head[Unit("masked")] == without[Unit("masked")]
     assert list(with_head) == [Unit("masked"), Unit("presence")]
-    more = small_recipe(RECIPES / "stemwise_plain.toml", "presence.whole=1.0")
+    more = small_recipe(RECIPES / "stemwise.toml", "presence.whole=1.0")
     assert keys_of(more, bank)[Unit("presence")] != with_head[Unit("presence")]
     assert earlier_units(more, Unit("presence")) == [Unit("masked")]

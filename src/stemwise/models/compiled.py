@@ -49,19 +49,20 @@ class _Rest(nn.Module):
 class Compiled:
     """The network, compiled for segments of `size` samples; may be used by many threads at once.
 
+    Args:
+        network: as it is used.
+        size: samples of a segment.
+        ready: what another process on this machine has compiled of it: takes no time.
+
     Raises:
         ModelError: OpenVINO is not installed.
     """
 
-    def __init__(self, network: Readable, size: int) -> None:
+    def __init__(self, network: Readable, size: int, ready: bytes | None = None) -> None:
         openvino = _openvino()
         self.size = size
         self._network = network
         self._own = local()
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch warns of itself
-            seen = network.see(torch.zeros(1, size))
-            graph = openvino.convert_model(torch.export.export(_Rest(network).eval(), (seen,)))
         cores = len(os.sched_getaffinity(0))
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
@@ -69,11 +70,19 @@ class Compiled:
             "NUM_STREAMS": cores,  # a thread for each
             "ENABLE_CPU_PINNING": False,
         }
+        if ready is not None:
+            self._compiled = openvino.Core().import_model(ready, "CPU", settings)
+            return
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch warns of itself
+            seen = network.see(torch.zeros(1, size)).contiguous()
+            graph = openvino.convert_model(torch.export.export(_Rest(network).eval(), (seen,)))
         self._compiled = openvino.compile_model(graph, "CPU", settings)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as what it was made from, to be compiled anew where it is wanted."""
-        return Compiled, (self._network, self.size)
+        """Pickle with what was compiled, for another process on this machine."""
+        ready = self._compiled.export_model().getvalue()
+        return Compiled, (self._network, self.size, ready)
 
     def describe(self, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the embedding (1, 5, 128) and the presence (1, 5) in 0..1 of `mixture` (1, N)."""
