@@ -36,6 +36,7 @@ GRID = (  # recipe, seeds: in an order in which early ones are worth having with
     ("compact/direct_mask", (0,)),
     ("stemwise", (0, 1, 2)),
     ("compact", (0,)),
+    ("compact_light", (0,)),
     ("stemwise_long", (0,)),
     ("stemwise_heads", (1, 2)),
     ("compact/cascade_ft_normal", (0,)),
