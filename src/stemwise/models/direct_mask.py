@@ -56,15 +56,19 @@ class DirectMaskShape(BaseModel):
     mask_channels: tuple[int, ...] = Field(
         description="Channels of each layer of the U-Net.", min_length=2
     )
+    mask_kernel: Literal[3, 5] = Field(
+        default=5, description="Bins and frames of the U-Net's convolutions.",
+        exclude_if=lambda told: told == 5,  # models and runs from before keep their fingerprints
+    )  # fmt: skip
     mask_frames: bool = Field(
         default=False, description="Does each layer of the U-Net see whole frames?",
-        exclude_if=lambda told: not told,  # models and runs from before keep their fingerprints
+        exclude_if=lambda told: not told,
     )  # fmt: skip
     channels: tuple[int, ...] = Field(
         description="Channels of each layer of the extractors.", min_length=1
     )
     kernel: Literal[3, 5] = Field(
-        default=5, description="Bins and frames of every convolution.",
+        default=5, description="Bins and frames of the extractors' convolutions.",
         exclude_if=lambda told: told == 5,
     )  # fmt: skip
     presence: Literal["share", "linear"] = Field(
@@ -85,9 +89,9 @@ class DirectMask(nn.Module):
         self.front_end = kind(
             shape.sample_rate_hz, shape.n_fft, shape.hop_samples, shape.n_mels, shape.f_min_hz
         )
-        self.encoder = Encoder(shape.mask_channels, kernel=shape.kernel)
+        self.encoder = Encoder(shape.mask_channels, kernel=shape.mask_kernel)
         self.decoder = Decoder(
-            shape.mask_channels, outputs=len(PARTS), dropout=0.0, kernel=shape.kernel
+            shape.mask_channels, outputs=len(PARTS), dropout=0.0, kernel=shape.mask_kernel
         )
         if shape.mask_frames:
             _mix_frames(self.encoder, self.decoder, shape)
