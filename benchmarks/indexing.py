@@ -5,11 +5,10 @@
 Without files, pieces of the demo collection are joined to songs of S seconds and written as mp3.
 Rates are in hours of music a minute. The *floor* is decoding and resampling alone, one file at a
 time in each of N threads, *processes* the same in N processes; *index* is `Catalogue.index` into an
-empty catalogue: hashing, tags, decoding, network, writing; *openvino* is the same with `--runtime
-openvino`, if that is installed, and how many of the ten nearest segments of other files are the
-same is told, for 24 files. bliss-audio and Essentia's MusicExtractor run on the same files in N
-processes if they are installed (pip install bliss-audio; pip install --pre essentia); they compute
-other things, and only one vector a song. Rounds are interleaved and the median is told.
+empty catalogue: hashing, tags, decoding, network, writing. bliss-audio and Essentia's
+MusicExtractor run on the same files in N processes if they are installed (pip install bliss-audio;
+pip install --pre essentia); they compute other things, and only one vector a song. Rounds are
+interleaved and the median is told.
 """
 
 import argparse
@@ -18,7 +17,6 @@ import statistics
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +24,6 @@ import soundfile
 
 from stemwise.audio import load, stream
 from stemwise.library.catalogue import Catalogue
-from stemwise.library.embed import embed_files
 from stemwise.models.checkpoint import DEFAULT_MODEL, load_model
 
 DEMO = Path(__file__).parents[1] / "demo" / "music"
@@ -80,20 +77,6 @@ def essentia(path):
     return len(essentia.standard.MusicExtractor()(str(path))[0].descriptorNames())
 
 
-def overlap(paths, model, other, nearest=10):
-    """Return the share of the nearest segments of other files, part by part, that both name."""
-    names = []
-    for one in (model, other):
-        made = list(embed_files(paths, one))
-        song = np.repeat(np.arange(len(made)), [file.segments for file in made])
-        vectors = np.concatenate([file.embeddings for file in made])
-        near = np.einsum("sid,tid->ist", vectors, vectors)
-        near[:, song[:, None] == song] = -2
-        names.append(np.argsort(-near, axis=2)[..., :nearest])
-    same = (names[0][..., :, None] == names[1][..., None, :]).any(axis=-1)
-    return float(same.mean())
-
-
 def contenders(paths, model, jobs, folder):
     """Return name to what is timed."""
 
@@ -101,7 +84,7 @@ def contenders(paths, model, jobs, folder):
         with ThreadPoolExecutor(jobs) as pool:
             list(pool.map(lambda path: decode(path, model.sample_rate_hz), paths))
 
-    def index(model):
+    def index():
         with tempfile.TemporaryDirectory(dir=folder) as empty:
             summary = Catalogue.open(empty, create=True).index(paths, model, jobs)
             assert summary.added == len(paths), summary
@@ -111,12 +94,8 @@ def contenders(paths, model, jobs, folder):
     found = {
         "floor": floor,
         "processes": lambda: list(several.map(decode, paths, rates)),
-        "index": lambda: index(model),
+        "index": index,
     }
-    if find_spec("openvino"):
-        fast = load_model(model.source).use_openvino()
-        print(f"same neighbours with openvino: {100 * overlap(paths[:24], model, fast):.2f} %")
-        found["openvino"] = lambda: index(fast)
     for name, module, analyse in (
         ("bliss", "bliss_audio", bliss), ("essentia", "essentia", essentia),
     ):  # fmt: skip

@@ -1,6 +1,3 @@
-import sys
-
-import absl.logging
 import hypothesis
 import pytest
 
@@ -10,10 +7,6 @@ from stemwise.models.checkpoint import load_model
 
 hypothesis.settings.register_profile("stemwise", deadline=None)  # machines are noisy
 hypothesis.settings.load_profile("stemwise")
-
-# OpenVINO loads absl, whose handler would keep pytest's stderr of that moment, and close it as soon
-# as the server configures logging.
-absl.logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -58,32 +57,6 @@ def test_index_tells_what_it_did_and_how_fast(place, tiny_model_path):
     result = index(place, tiny_model_path, "--prune", "--json")
     told = json.loads(result.stdout)
     assert (told["found"], told["unchanged"], told["failed"], told["forgotten"]) == (3, 2, 1, 1)
-
-
-def test_another_runtime_makes_the_same_vectors(place, tiny_model_path, monkeypatch):
-    from stemwise.models.compiled import Compiled
-
-    used = []
-    plain = Compiled.describe
-    monkeypatch.setattr(Compiled, "describe", lambda *given: used.append(0) or plain(*given))
-    vectors = []
-    for runtime in ("torch", "openvino"):
-        output = place / f"{runtime}.npz"
-        run(place, "embed", place / "music", "--model", tiny_model_path, "--runtime", runtime,
-            "-o", output)  # fmt: skip
-        assert bool(used) == (runtime == "openvino")
-        vectors.append(np.load(output))
-    assert set(vectors[0]) == set(vectors[1])
-    for name in vectors[0]:
-        if vectors[0][name].dtype.kind == "f":
-            np.testing.assert_allclose(vectors[0][name], vectors[1][name], atol=2e-5)
-        else:
-            np.testing.assert_array_equal(vectors[0][name], vectors[1][name])
-    used.clear()
-    assert index(place, tiny_model_path, "--runtime", "openvino").exit_code == 3
-    assert used
-    again = json.loads(index(place, tiny_model_path, "--json").stdout)  # it is the same catalogue
-    assert again["unchanged"] == 3
 
 
 def test_limit_and_exclude_and_retry(place, tiny_model_path):
@@ -205,7 +178,6 @@ def test_migrate(place, tiny_model_path):
         (["index", "--rebuild", "--watch"], "it takes no folder and none of --watch"),
         (["index", "music", "--watch", "--limit", "3"], "leave out --limit"),
         (["index", "music", "--watch", "--by-content"], "leave out --by-content"),
-        (["index", "music", "--engine", "ray", "--runtime", "openvino"], "leave out --engine"),
         (["index", "music", "--exclude", "!"], "is no glob to exclude files by"),
     ],
 )

@@ -200,8 +200,8 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
         "model.mask_kernel": (None, 3), "model.kernel": (None, 3),
         "model.mask_channels": ((16, 32, 64, 96, 128), (8, 16, 32, 64, 64)),
         "model.channels": ((12, 24, 48, 64, 96), (8, 16, 24, 32, 48)),
-        "masked.separation_only_steps": (1_200, 5_000), "masked.mes_every_epochs": (5, 10),
-        "masked.steps": (5_000, 12_000), "masked.steps_per_epoch": (250, 500)}),
+        "masked.separation_only_steps": (1_200, 6_000), "masked.mes_every_epochs": (5, 10),
+        "masked.steps": (5_000, 16_000), "masked.steps_per_epoch": (250, 500)}),
     "stemwise_frames": ("stemwise", HEADS | {
         "stages": (("masked", "presence"), ("masked", "presence", "heads")),
         "model.mask_frames": (None, True), "model.mask_kernel": (None, 3),

@@ -2,7 +2,6 @@
 
 import os
 from contextlib import nullcontext
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,17 +23,9 @@ from stemwise.errors import EXIT_SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
     from stemwise.library.catalogue import Catalogue
-    from stemwise.library.engines import Engine
     from stemwise.models.checkpoint import Model
 
 __all__ = ["AsJson", "CataloguePath", "Jobs", "catalogue_app", "catalogue_path", "collection_app"]
-
-
-class Runtime(StrEnum):
-    """What computes the vectors of a job on this machine."""
-
-    TORCH = "torch"
-    OPENVINO = "openvino"
 
 
 CataloguePath = Annotated[
@@ -44,10 +35,6 @@ CataloguePath = Annotated[
     ),
 ]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Files at a time; default: the CPU cores.")]
-RuntimeName = Annotated[
-    Runtime,
-    typer.Option("--runtime", help="What computes vectors; openvino takes less time."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 
 collection_app = typer.Typer()
@@ -91,7 +78,6 @@ def index(
     ] = False,
     watch: Annotated[bool, typer.Option(help="Go on, and index whatever changes.")] = False,
     nice: Annotated[int, typer.Option(min=0, max=19, help="Give way to other programs.")] = 0,
-    runtime: RuntimeName = Runtime.TORCH,
     engine: EngineName = None,
     address: Address = None,
     actors: Actors = None,
@@ -103,12 +89,11 @@ def index(
     """Bring the catalogue up to date with music folders; stop it at any time."""
     from stemwise.library.catalogue import Catalogue
     from stemwise.library.search import prepare
-    from stemwise.models.checkpoint import DEFAULT_MODEL
+    from stemwise.models.checkpoint import DEFAULT_MODEL, load_model
 
     named = [*(paths or []), *(lists or [])]
     _check_choices(named, rebuild, watch, limit, prune or prune_empty, exclude, by_content)
     machines = cluster(engine, address, actors, gpus, memory, lists)
-    _check_runtime(runtime, machines)
     if machines is not None and (rebuild or watch):
         raise UsageError("--rebuild and --watch run on this machine; leave out --engine")
     os.nice(nice)
@@ -116,9 +101,9 @@ def index(
     if rebuild:
         again = store.metadata.rebuild
         source = model or (again.model if again else None)
-        _rebuild(store, source, runtime, jobs, retry, limit, as_json)
+        _rebuild(store, source, jobs, retry, limit, as_json)
         return
-    loaded = _load(model or store.model_source or DEFAULT_MODEL, runtime)
+    loaded = load_model(model or store.model_source or DEFAULT_MODEL)
     with stopping_well(), console.progress("files") as progress:
         summary = store.index(
             paths or [], loaded, jobs, progress, retry=retry, limit=limit, prune=prune,
@@ -144,7 +129,6 @@ def embed(
         str | None,
         typer.Option(help="A shipped model's name, or a file; default: the best shipped."),
     ] = None,
-    runtime: RuntimeName = Runtime.TORCH,
     engine: EngineName = None,
     address: Address = None,
     actors: Actors = None,
@@ -154,13 +138,12 @@ def embed(
 ) -> None:
     """Write the vectors of music files, segment by segment, to a NumPy archive."""
     from stemwise.library.archive import embed_to_archive
-    from stemwise.models.checkpoint import DEFAULT_MODEL
+    from stemwise.models.checkpoint import DEFAULT_MODEL, load_model
 
     machines = cluster(engine, address, actors, gpus, memory, lists)
-    _check_runtime(runtime, machines)
     if not (paths or lists):
         raise UsageError("no file given; write: stemwise embed FILE|FOLDER -o vectors.npz")
-    loaded = _load(model or DEFAULT_MODEL, runtime)
+    loaded = load_model(model or DEFAULT_MODEL)
     stopping = stopping_well() if machines is not None else nullcontext()
     with stopping, console.progress("files") as progress:
         failures = embed_to_archive(paths or [], loaded, output, jobs, progress, machines)
@@ -218,19 +201,6 @@ def migrate(catalogue: CataloguePath = None, as_json: AsJson = False) -> None:
     console.print_migration(bring_up_to_date(catalogue_path(catalogue)), as_json)
 
 
-def _check_runtime(runtime: Runtime, machines: "Engine | None") -> None:
-    if machines is not None and runtime is not Runtime.TORCH:
-        raise UsageError(f"--runtime {runtime} is for this machine alone; leave out --engine")
-
-
-def _load(source: str, runtime: Runtime) -> "Model":
-    """Load a model for a job; ModelError if it cannot run so."""
-    from stemwise.models.checkpoint import load_model
-
-    model = load_model(source)
-    return model.use_openvino() if runtime is Runtime.OPENVINO else model
-
-
 def _check_choices(
     paths: list[Path] | None,
     rebuild: bool,
@@ -259,7 +229,6 @@ def _check_choices(
 def _rebuild(
     store: "Catalogue",
     source: str | None,
-    runtime: Runtime,
     jobs: int | None,
     retry: bool,
     limit: int | None,
@@ -267,11 +236,12 @@ def _rebuild(
 ) -> None:
     """Rebuild `store`, print what was done, and end with the exit code."""
     from stemwise.library.search import prepare
+    from stemwise.models.checkpoint import load_model
 
     if source is None:
         raise UsageError("--rebuild needs to know with which model: add --model NAME-OR-FILE")
     with stopping_well(), console.progress("files") as progress:
-        summary = store.rebuild(_load(source, runtime), jobs, progress, retry=retry, limit=limit)
+        summary = store.rebuild(load_model(source), jobs, progress, retry=retry, limit=limit)
     console.print_rebuild(summary, as_json)
     if summary.switched:
         prepare(store)

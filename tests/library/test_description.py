@@ -1,4 +1,4 @@
-"""Segments that go through the model together; by itself: tests/library/test_embed.py."""
+"""Segments that go through the model together; a file's own: tests/library/test_embed.py."""
 
 import threading
 
@@ -71,12 +71,12 @@ def test_what_is_asked_while_the_model_works_goes_together(waves, tiny_model, se
     monkeypatch.setattr(description, "describe_segments", slow)
     wanted = describe_segments(waves, tiny_model)
     with describer(tiny_model, 5) as network:
-        first = network.ask(waves[0])
+        first = network.ask(waves[:1])
         assert busy.wait(60)
-        others = [network.ask(wave) for wave in waves[1:9]]
+        others = [network.ask(waves[k : k + 1]) for k in range(1, 9)]
         free.set()
         for k, future in enumerate([first, *others]):
-            near(future.result(60), (wanted[0][k], wanted[1][k]))
+            near(future.result(60), (wanted[0][k : k + 1], wanted[1][k : k + 1]))
     assert seen == [1, 5, 3]
     assert "describe" not in [thread.name for thread in threading.enumerate()]
 
@@ -92,13 +92,13 @@ def test_a_batch_that_does_not_fit_is_halved_from_then_on(waves, tiny_model, see
     monkeypatch.setattr(description, "describe_segments", small)
     together = description._Together(tiny_model, 12)
     together.close()
-    asked = [(wave, description.Future()) for wave in waves]
+    asked = [(waves[k : k + 1], description.Future()) for k in range(12)]
     together._answer(asked)
     assert seen == [3, 3, 3, 3]
     assert together._most == 3
     wanted = describe_segments(waves, tiny_model)
     for k, (_, future) in enumerate(asked):
-        near(future.result(0), (wanted[0][k], wanted[1][k]))
+        near(future.result(0), (wanted[0][k : k + 1], wanted[1][k : k + 1]))
 
 
 def test_one_odd_segment_fails_alone(waves, tiny_model, monkeypatch):
@@ -111,7 +111,7 @@ def test_one_odd_segment_fails_alone(waves, tiny_model, monkeypatch):
 
     monkeypatch.setattr(description, "describe_segments", odd)
     with describer(tiny_model, 12) as network:
-        futures = [network.ask(wave) for wave in waves]
+        futures = [network.ask(waves[k : k + 1]) for k in range(12)]
         failed = [future.exception(60) is not None for future in futures]
     assert failed == [k == 7 for k in range(12)]
 
@@ -121,7 +121,7 @@ def test_a_model_that_cannot_be_used_is_refused_once(waves, seen):
     loose = Model(Direct(TINY.model_copy(update={"unit_blocks": False})), "loose", {})
     together = description._Together(loose, 12)
     together.close()
-    asked = [(wave, description.Future()) for wave in waves]
+    asked = [(waves[k : k + 1], description.Future()) for k in range(12)]
     together._answer(asked)
     assert seen == [12]
     for _, future in asked:

@@ -13,6 +13,7 @@ from soundfile import SoundFile
 from made_music import TINY, tone, write_av, write_sndfile
 from stemwise.audio import level_db, segments
 from stemwise.errors import AudioError, ModelError
+from stemwise.library.description import describe_segment
 from stemwise.library.embed import (
     FileEmbedding,
     FileFailure,
@@ -79,6 +80,31 @@ def test_not_a_bit_depends_on_neighbours_jobs_or_threads(files, tiny_model, jobs
     for a, b, c in zip(alone, together, backwards, strict=True):
         assert same(a, b)
         assert same(a, c)
+
+
+def test_eight_segments_go_through_at_once_and_are_those_one_by_one(
+    tmp_path, tiny_model, monkeypatch
+):
+    sound = tone(42.5, 8000)
+    sound[12 * 8000 : 16 * 8000] = 0  # two silent segments, of which the model sees nothing
+    file = write_sndfile(tmp_path / "long.wav", sound, 8000)
+    sizes = []
+    plain = Model.describe
+
+    def noting(model, mixture):
+        sizes.append(len(mixture))
+        return plain(model, mixture)
+
+    monkeypatch.setattr(Model, "describe", noting)
+    found = embed_file(file, tiny_model)
+    assert sizes == [6, 8, 6]
+    for s, (start_seconds, wave) in enumerate(segments(file, 8000, 2.0)):
+        embedding, presence = describe_segment(wave, tiny_model)
+        assert found.start_seconds[s] == start_seconds
+        np.testing.assert_allclose(found.embeddings[s], embedding, atol=1e-5)
+        np.testing.assert_allclose(found.presence[s], presence, atol=1e-5)
+        assert found.level_db[s] == pytest.approx(float(level_db(wave)), abs=1e-4)
+    assert found.segments == 22
 
 
 def test_threads_of_the_caller_are_left_alone(files, tiny_model):

@@ -155,11 +155,8 @@ def songs(folder, count):
     return [write_sndfile(folder / f"{k}.wav", tone(3 + k, seed=k)) for k in range(count)]
 
 
-@pytest.mark.parametrize("runtime", ["torch", "openvino"])
-def test_files_get_the_same_vectors_in_processes(tmp_path, runtime):
+def test_files_get_the_same_vectors_in_processes(tmp_path):
     model = load_model("compact")
-    if runtime == "openvino":
-        model.use_openvino()
     files = songs(tmp_path, 3)
     (tmp_path / "odd.wav").write_bytes(b"RIFF")
     files.insert(1, tmp_path / "odd.wav")

@@ -145,7 +145,9 @@ def test_silence_is_finite(kind):
 @pytest.mark.parametrize("frames", [False, True])
 @pytest.mark.parametrize("presence", ["share", "linear"])
 def test_merged_for_use_it_computes_the_same(kernel, frames, presence):
-    network = made("direct-mask", kernel=kernel, mask_kernel=8 - kernel, mask_frames=frames, presence=presence)
+    network = made(
+        "direct-mask", kernel=kernel, mask_kernel=8 - kernel, mask_frames=frames, presence=presence
+    )
     merged, mixture = network.merged(), noise(3, 3 * RATE_HZ) / 10
     for found, wanted in zip(merged.describe(mixture), network.describe(mixture), strict=True):
         torch.testing.assert_close(found, wanted, atol=2e-6, rtol=0)

@@ -1,4 +1,4 @@
-"""Segments through a model: each by itself, or those of several files together.
+"""Segments through a model: a few of one file, or those of several files together.
 
 Conventions: waves (N,) or (B, N) of one segment; embeddings (5, 128) with blocks of length 1,
 presences (5,) in 0..1.
@@ -6,10 +6,10 @@ presences (5,) in 0..1.
 A **silent segment**, one whose samples span less than 1e-4 from lowest to highest (digital silence,
 a constant), gets presence 0 for every part and an embedding of zeros, whatever the model says.
 
-On a CPU a segment goes through the model by itself, so that no neighbour changes a bit of it
-(docs/decisions/0002-one-segment-one-thread.md). That would leave a GPU idle: there, segments that
-threads ask for while the device works go through it together next, so that nothing ever waits for a
-batch to fill. Their neighbours change the last bits.
+On a CPU eight consecutive segments of a file go through the model at once, so that no other file
+changes a bit of them (docs/decisions/0002-one-file-one-thread.md). That would leave a GPU idle:
+there, what threads ask for while the device works goes through it together next, so that nothing
+ever waits for a batch to fill. Neighbours from other files change the last bits.
 """
 
 from collections.abc import Iterator
@@ -33,6 +33,7 @@ __all__ = ["MOST_AT_ONCE", "Described", "Describer", "batch_that_fits", "describ
 
 UNIT_TOLERANCE = 1e-3
 MOST_AT_ONCE = 256
+AT_ONCE_ON_CPU = 8  # more gain nothing
 _SHARE_OF_MEMORY = 0.5  # the rest is for weights, and for what other processes take unasked
 
 Floats = NDArray[np.float32]
@@ -43,14 +44,18 @@ class Describer(Protocol):
     """What takes segments, from many threads at once."""
 
     model: Model
+    at_once: int  # segments of one file that are best asked for together
 
-    def ask(self, wave: Floats) -> "Future[Described]":
-        """Return what will be embedding (5, 128) and presence (5,) of one segment (N,)."""
+    def ask(self, waves: Floats) -> "Future[Described]":
+        """Return what will be embeddings (B, 5, 128) and presences (B, 5) of segments (B, N)."""
 
 
 @contextmanager
 def describer(model: Model, most: int = 1) -> Iterator[Describer]:
-    """Hold a describer that sends up to `most` segments through `model` at once."""
+    """Hold a describer that sends up to `most` segments of several files through `model` at once.
+
+    With 1, what is asked goes through by itself, in the thread that asks.
+    """
     if most == 1:
         yield _Alone(model)
         return
@@ -135,7 +140,8 @@ def describe_segments(waves: Floats, model: Model) -> Described:
             f"model {model.name} reads stems, and music files are mixtures: choose another method"
         )
     device = next(model.parameters()).device
-    embedding, presence = model.describe(torch.tensor(waves[sounding], device=device))
+    heard = waves if sounding.all() else waves[sounding]
+    embedding, presence = model.describe(torch.tensor(heard, device=device))
     vectors: Floats = embedding.cpu().numpy()
     lengths = np.linalg.norm(vectors, axis=-1)
     if np.any(np.abs(lengths - 1) > UNIT_TOLERANCE):  # not so if a length is no number
@@ -149,20 +155,24 @@ def describe_segments(waves: Floats, model: Model) -> Described:
 
 
 class _Alone:
-    """Describes each segment by itself, in the thread that asks."""
+    """Describes what is asked by itself, in the thread that asks."""
+
+    at_once = AT_ONCE_ON_CPU
 
     def __init__(self, model: Model) -> None:
         self.model = model
 
-    def ask(self, wave: Floats) -> "Future[Described]":
-        """Return embedding and presence, at once."""
+    def ask(self, waves: Floats) -> "Future[Described]":
+        """Return embeddings and presences, at once."""
         future: Future[Described] = Future()
-        future.set_result(describe_segment(wave, self.model))
+        future.set_result(describe_segments(waves, self.model))
         return future
 
 
 class _Together:
     """Describes, in a thread of its own, what has been asked since it last looked."""
+
+    at_once = 1  # it fills its batches by itself
 
     def __init__(self, model: Model, most: int) -> None:
         self.model = model
@@ -171,10 +181,10 @@ class _Together:
         self._thread = Thread(target=self._work, name="describe", daemon=True)
         self._thread.start()
 
-    def ask(self, wave: Floats) -> "Future[Described]":
-        """Return what will be embedding and presence; waits if many others have asked."""
+    def ask(self, waves: Floats) -> "Future[Described]":
+        """Return what will be embeddings and presences; waits if many others have asked."""
         future: Future[Described] = Future()
-        self._asked.put((wave, future))
+        self._asked.put((waves, future))
         return future
 
     def close(self) -> None:
@@ -199,7 +209,7 @@ class _Together:
         if not batch:
             return
         try:
-            found = describe_segments(np.stack([wave for wave, _ in batch]), self.model)
+            found = describe_segments(np.concatenate([waves for waves, _ in batch]), self.model)
         except Exception as error:  # whoever asked for it raises it
             if isinstance(error, ModelError) or len(batch) == 1:
                 for _, future in batch:
@@ -211,5 +221,7 @@ class _Together:
             self._answer(batch[:half])
             self._answer(batch[half:])
             return
-        for (_, future), embedding, presence in zip(batch, *found, strict=True):
-            future.set_result((embedding, presence))
+        ends = np.cumsum([len(waves) for waves, _ in batch])[:-1]
+        each = (np.split(numbers, ends) for numbers in found)
+        for (_, future), embeddings, presences in zip(batch, *each, strict=True):
+            future.set_result((embeddings, presences))

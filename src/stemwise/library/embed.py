@@ -3,10 +3,10 @@
 Conventions: S segments of a file, as `stemwise.audio.segments` cuts them; embeddings (S, 5, 128)
 float32 with blocks of length 1; presence (S, 5) float32 in 0..1; levels in dBFS.
 
-The vectors of a file are a function of the file and the model alone. Each segment goes through the
-model by itself, from memory aligned by torch, on one thread; many files are embedded side by side.
-So neither the neighbours in a batch nor the number of threads or jobs change a single bit. Only on
-a GPU do segments of several files go together (`stemwise.library.description`).
+The vectors of a file are a function of the file and the model alone. Its segments go through the
+model eight at a time, from memory aligned by torch, on one thread; many files are embedded side by
+side. So neither other files nor the number of threads or jobs change a single bit. Only on a GPU do
+segments of several files go together (`stemwise.library.description`).
 """
 
 import hashlib
@@ -245,6 +245,7 @@ def _embed(path: Path, content: str, network: Describer, stop: Event) -> FileEmb
 
     starts: list[float] = []
     levels: list[float] = []
+    waiting: list[NDArray[np.float32]] = []
     asked: list[Future[Described]] = []
     for start_seconds, wave in cut(
         blocks(), model.sample_rate_hz, model.segment_seconds, name=str(path)
@@ -253,8 +254,14 @@ def _embed(path: Path, content: str, network: Describer, stop: Event) -> FileEmb
             raise StoppedError
         starts.append(start_seconds)
         levels.append(float(level_db(wave)))
-        asked.append(network.ask(wave))
-    embeddings, presences = zip(*(future.result() for future in asked), strict=True)
+        waiting.append(wave)
+        if len(waiting) == network.at_once:
+            asked.append(network.ask(np.stack(waiting)))
+            waiting.clear()
+    if waiting:
+        asked.append(network.ask(np.stack(waiting)))
+    described = zip(*(future.result() for future in asked), strict=True)
+    embeddings, presences = (np.concatenate(numbers) for numbers in described)
     for start_seconds, embedding, presence in zip(starts, embeddings, presences, strict=True):
         if not (np.isfinite(embedding).all() and np.isfinite(presence).all()):
             raise AudioError(
@@ -266,7 +273,7 @@ def _embed(path: Path, content: str, network: Describer, stop: Event) -> FileEmb
         content=content,
         duration_seconds=sum(lengths) / model.sample_rate_hz,
         start_seconds=np.array(starts, np.float64),
-        embeddings=np.stack(embeddings),
-        presence=np.stack(presences),
+        embeddings=embeddings,
+        presence=presences,
         level_db=np.array(levels, np.float32),
     )

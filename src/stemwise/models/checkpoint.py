@@ -13,7 +13,7 @@ import hashlib
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import safetensors
 import torch
@@ -21,7 +21,6 @@ from safetensors.torch import save_file
 
 from stemwise.errors import ModelError
 from stemwise.models.cascade import Cascade, CascadeShape, Clean, CleanShape
-from stemwise.models.compiled import Compiled, Readable
 from stemwise.models.direct import Direct, DirectReconst, DirectShape
 from stemwise.models.direct_mask import DirectMask, DirectMaskShape
 from stemwise.parts import PARTS
@@ -79,25 +78,6 @@ class Model(torch.nn.Module):
         self.segment_seconds = network.shape.segment_seconds
         self.fingerprint = _fingerprint(network)
         self._quick = self.network.merged() if isinstance(self.network, DirectMask) else network
-        self._compiled: Compiled | None = None
-
-    def use_openvino(self) -> "Model":
-        """Let OpenVINO describe whole segments from now on; needs `stemwise[openvino]` and a CPU.
-
-        Raises:
-            ModelError: it is not installed, or not for this method or device.
-        """
-        method = method_of(self.network)
-        if not method.startswith("direct"):
-            raise ModelError(
-                f"the runtime openvino is for direct models, and {self.name} is a {method} model: "
-                "leave out --runtime"
-            )
-        if next(self.parameters()).device.type != "cpu":
-            raise ModelError("the runtime openvino is for the processor: leave out --runtime")
-        size = round(self.segment_seconds * self.sample_rate_hz)
-        self._compiled = Compiled(cast(Readable, self._quick), size)
-        return self
 
     def train(self, mode: bool = True) -> "Model":
         """Refuse training mode: a checkpoint's vectors must not move."""
@@ -110,9 +90,6 @@ class Model(torch.nn.Module):
 
         A mixture is (B, N); a model that takes stems wants (B, 5, N) in its place.
         """
-        fast = self._compiled
-        if fast is not None and mixture.shape == (1, fast.size):
-            return fast.describe(mixture)
         return self._quick.describe(mixture)
 
     def embed(self, mixture: torch.Tensor) -> torch.Tensor:

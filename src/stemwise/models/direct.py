@@ -131,16 +131,7 @@ class Direct(nn.Module):
 
     def forward(self, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the embedding (B, 5, 128) and the presence logits (B, 5) of `mixture` (B, N)."""
-        return self.read(self.see(mixture))
-
-    def see(self, mixture: torch.Tensor) -> torch.Tensor:
-        """Return what the encoder sees, (B, 1, F, T), of `mixture` (B, N)."""
-        seen: torch.Tensor = self.front_end(mixture)
-        return seen
-
-    def read(self, seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the embedding (B, 5, 128) and the presence logits (B, 5) of what `see` gives."""
-        pooled = self.pool(self.encoder(seen))
+        pooled = self.pool(self.encoder(self.front_end(mixture)))
         embedding = self.blocks(pooled)
         if self.shape.presence == "linear":
             return embedding, self.presence_head(pooled)

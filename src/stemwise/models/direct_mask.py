@@ -160,20 +160,17 @@ class DirectMask(nn.Module):
 
     def forward(self, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the embedding (B, 5, 128) and the presence logits (B, 5) of `mixture` (B, N)."""
-        return self.read(self.see(mixture))
-
-    def see(self, mixture: torch.Tensor) -> torch.Tensor:
-        """Return the mel magnitudes (B, F, T) of `mixture` (B, N)."""
-        return self.front_end.bands(mixture)
-
-    def read(self, mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the embedding (B, 5, 128) and the presence logits (B, 5) of mel magnitudes."""
+        mel = self.see(mixture)
         masks, bottleneck = self._shared_out(mel)
         if self.shape.presence == "linear":
             logits = self.presence_head(self._cues(masks, bottleneck, mel))
         else:
             logits = self.presence(masks, mel)
         return self.blocks(masks, mel), logits
+
+    def see(self, mixture: torch.Tensor) -> torch.Tensor:
+        """Return the mel magnitudes (B, F, T) of `mixture` (B, N)."""
+        return self.front_end.bands(mixture)
 
     def embed(self, mixture: torch.Tensor) -> torch.Tensor:
         """Return the embedding (B, 5, 128) of `mixture` (B, N).

@@ -23,7 +23,6 @@ from stemwise.training.stages import Stage
 
 __all__ = ["MaskedStage", "PresenceStage"]
 
-FEW = 2  # as many as the cache holds
 MASK_LOSSES = {"magnitudes": losses.separation, "shares": losses.shares}
 
 
@@ -81,7 +80,7 @@ class MaskedStage(BatchStage):
         front_end = self.network.front_end
         parts = torch.arange(drawn_stems.shape[1], device=places.device)
         sound = torch.cat([drawn_stems[places, parts].sum(dim=1), drawn_stems.flatten(0, 1)])
-        bands = torch.cat([front_end.bands(few) for few in torch.split(sound, FEW)])
+        bands = front_end.bands(sound)
         mixture, drawn = bands[: len(places)], bands[len(places) :]
         stems = drawn.reshape(*drawn_stems.shape[:2], *drawn.shape[1:])[places, parts]
         if not self.settings.eq_deviation_db:
