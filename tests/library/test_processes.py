@@ -53,8 +53,8 @@ def calling():
     """Make `Processes` that are closed in the end."""
     made = []
 
-    def make(work, state):
-        made.append(Processes(work, state))
+    def make(work, state, most=2):
+        made.append(Processes(work, state, most))
         return made[-1]
 
     yield make
@@ -68,16 +68,16 @@ def test_a_process_keeps_the_memory_that_it_frees(calling):
     assert calling(faulted, None).call((100,), Event()) < 100
 
 
-def test_each_thread_has_one_process_and_answers_come_back(calling):
+def test_threads_share_the_processes_and_answers_come_back(calling):
     calls = calling(divided, 84)
     found = []
     threads = [Thread(target=lambda: found.extend(calls.call((2,), Event()) for _ in range(3)))
-               for _ in range(2)]  # fmt: skip
+               for _ in range(3)]  # fmt: skip
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [answer for _, answer in found] == [42] * 6
+    assert [answer for _, answer in found] == [42] * 9
     assert len({pid for pid, _ in found}) == 2
     assert os.getpid() not in {pid for pid, _ in found}
 
@@ -98,6 +98,7 @@ def test_a_process_that_dies_is_replaced(calling):
     with pytest.raises(DiedError, match=r"^was ended by signal 11$"):
         calls.call(("signal",), Event())
     assert calls.call(("",), Event()) == 1
+    assert len(calls._all) == 3  # one is enough for one thread
 
 
 def test_stopping_does_not_wait_for_the_answer(calling):
@@ -109,6 +110,29 @@ def test_stopping_does_not_wait_for_the_answer(calling):
     with pytest.raises(StoppedError):
         calls.call((60,), stop)
     assert time.monotonic() - begun < 20
+
+
+def test_who_waits_for_a_process_is_stopped_as_well(calling):
+    calls, stop, stopped = calling(wait, None, most=1), Event(), []
+    calls.call((0,), Event())
+
+    def ask():
+        try:
+            calls.call((60,), stop)
+        except StoppedError:
+            stopped.append(True)
+
+    threads = [Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    begun = time.monotonic()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert stopped == [True] * 3
+    assert time.monotonic() - begun < 20
+    assert len(calls._all) == 1  # nobody started another when there was nothing left to do
 
 
 def test_a_process_that_cannot_start_is_told_in_a_line(calling, monkeypatch):
@@ -125,7 +149,7 @@ def test_a_process_ends_with_its_caller(tmp_path):
         "import os, signal\n"
         "from threading import Event\n"
         "from stemwise.library.processes import Processes\n"
-        "calls = Processes(divmod, 7)\n"  # a main module without a guard
+        "calls = Processes(divmod, 7, 1)\n"  # a main module without a guard
         "assert calls.call((2,), Event()) == (3, 1)\n"
         "print(calls._all[0]._process.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -126,8 +126,9 @@ def embed_files(
             behind a long file.
         batch: segments that go through the model at once, of whichever files; with more than one,
             two files a job are read, since one waits for the model.
-        processes: each job has a process of its own, of 0.3 GB and a few seconds to start: less
-            time for many files, the same vectors. Not with more than one in `batch`.
+        processes: each job has a process of its own, of 0.3 GB and a second to start, and the next
+            file is hashed while it works: less time for many files, the same vectors. Not with more
+            than one in `batch`.
 
     A file that fails gives a `FileFailure` and stops nothing. At most 16 results per job wait for
     the caller, so memory stays bounded. Closing the iterator stops the workers within a segment.
@@ -136,9 +137,10 @@ def embed_files(
     threads = torch.get_num_threads()
     waiting: deque[Future[FileResult]] = deque()
     stop = Event()
-    workers = jobs if batch == 1 else 2 * jobs
+    apart = processes and batch == 1
+    workers = 2 * jobs if apart or batch > 1 else jobs
     pool = ThreadPoolExecutor(workers, "embed", initializer=torch.set_num_threads, initargs=(1,))
-    with _in_processes(model) if processes and batch == 1 else _in_threads(model, batch) as embed:
+    with _in_processes(model, jobs) if apart else _in_threads(model, batch) as embed:
         try:
             for path in paths:
                 waiting.append(pool.submit(_embed_or_fail, path, embed, known, stop))
@@ -161,9 +163,9 @@ def _in_threads(model: Model, batch: int) -> Iterator[_Embed]:
 
 
 @contextmanager
-def _in_processes(model: Model) -> Iterator[_Embed]:
-    """Hold what embeds a file in a process of the thread that asks."""
-    processes = Processes(_embed_elsewhere, model)
+def _in_processes(model: Model, jobs: int) -> Iterator[_Embed]:
+    """Hold what embeds a file in one of `jobs` processes."""
+    processes = Processes(_embed_elsewhere, model, jobs)
 
     def embed(path: Path, content: str, stop: Event) -> FileEmbedding:
         try:

@@ -1,4 +1,4 @@
-"""Calls carried out by other processes, one for each thread that asks.
+"""Calls carried out by other processes, for threads that ask.
 
 Why: decoding goes packet by packet and a network layer by layer, and each step takes Python's lock;
 two threads on two cores take a third longer than two processes (docs/log.md).
@@ -15,7 +15,8 @@ import sys
 from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from threading import Event, Lock, local
+from queue import LifoQueue
+from threading import Event
 from typing import Any
 
 from stemwise.errors import StemwiseError
@@ -40,28 +41,34 @@ class Processes:
     Args:
         work: a function of a module, so that it can be imported there.
         state: sent once to each process; arguments and answers with every call. All are pickled.
+        most: processes at once; a thread that asks when all are at work waits for one.
     """
 
-    def __init__(self, work: Callable[..., Any], state: object) -> None:
+    def __init__(self, work: Callable[..., Any], state: object, most: int) -> None:
         self._start = pickle.dumps((work, state))
-        self._own = local()
+        self._free: LifoQueue[_Process | None] = LifoQueue()  # the last first
+        for _ in range(most):
+            self._free.put(None)  # it is started when it is wanted
         self._all: list[_Process] = []
-        self._lock = Lock()
 
     def call(self, arguments: tuple[object, ...], stop: Event) -> Any:
-        """Return what `work` makes of `arguments` in this thread's process, or raise what it does.
+        """Return what `work` makes of `arguments` in a process that is free, or raise what it does.
 
         Raises:
             DiedError: the process died; the next call starts another.
             StoppedError: `stop` was set first.
             StemwiseError: no process can be started.
         """
-        process: _Process | None = getattr(self._own, "process", None)
-        if process is None or not process.alive:
-            process = self._own.process = _Process(self._start)
-            with self._lock:
+        process = self._free.get()
+        try:
+            if stop.is_set():
+                raise StoppedError
+            if process is None or not process.alive:
+                process = _Process(self._start)
                 self._all.append(process)
-        return process.call(arguments, stop)
+            return process.call(arguments, stop)
+        finally:
+            self._free.put(process)
 
     def close(self) -> None:
         """End all processes; nobody may call any more."""
