@@ -6,7 +6,7 @@ presences (5,) in 0..1.
 A **silent segment**, one whose samples span less than 1e-4 from lowest to highest (digital silence,
 a constant), gets presence 0 for every part and an embedding of zeros, whatever the model says.
 
-On a CPU eight consecutive segments of a file go through the model at once, so that no other file
+On a CPU sixteen consecutive segments of a file go through the model at once, so that no other file
 changes a bit of them (docs/decisions/0002-one-file-one-thread.md). That would leave a GPU idle:
 there, what threads ask for while the device works goes through it together next, so that nothing
 ever waits for a batch to fill. Neighbours from other files change the last bits.
@@ -33,7 +33,7 @@ __all__ = ["MOST_AT_ONCE", "Described", "Describer", "batch_that_fits", "describ
 
 UNIT_TOLERANCE = 1e-3
 MOST_AT_ONCE = 256
-AT_ONCE_ON_CPU = 8  # more gain nothing
+AT_ONCE_ON_CPU = 16  # more gain nothing
 _SHARE_OF_MEMORY = 0.5  # the rest is for weights, and for what other processes take unasked
 
 Floats = NDArray[np.float32]
