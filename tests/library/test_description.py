@@ -59,6 +59,18 @@ def test_a_batch_describes_its_segments(waves, tiny_model):
     assert not presences[4].any()
 
 
+def test_a_single_sample_makes_a_segment_sound(tiny_model):
+    waves = np.full((4, SIZE), 0.25, np.float32)  # a constant is silence
+    waves[1, 77] += 2e-4
+    waves[2, 78] += 5e-5  # less than counts
+    waves[3] += 0.1 * np.random.default_rng(0).standard_normal(SIZE).astype(np.float32)
+    embeddings, presences = describe_segments(waves, tiny_model)
+    assert embeddings.any(axis=(1, 2)).tolist() == [False, True, False, True]
+    assert presences.any(axis=1).tolist() == [False, True, False, True]
+    waves.flags.writeable = False
+    np.testing.assert_array_equal(describe_segments(waves, tiny_model)[0], embeddings)
+
+
 def test_what_is_asked_while_the_model_works_goes_together(waves, tiny_model, seen, monkeypatch):
     busy, free = threading.Event(), threading.Event()
     plain = description.describe_segments
