@@ -141,7 +141,7 @@ def describe_segments(waves: Floats, model: Model) -> Described:
             f"model {model.name} reads stems, and music files are mixtures: choose another method"
         )
     device = next(model.parameters()).device
-    heard = np.require(waves if sounding.all() else waves[sounding], requirements="CW")
+    heard = np.require(waves if sounding.all() else waves[sounding], requirements=["C", "W"])
     embedding, presence = model.describe(torch.as_tensor(heard, device=device))
     vectors: Floats = embedding.cpu().numpy()
     lengths = np.linalg.norm(vectors, axis=-1)
