@@ -4,9 +4,9 @@ Conventions: S segments of a file, as `stemwise.audio.segments` cuts them; embed
 float32 with blocks of length 1; presence (S, 5) float32 in 0..1; levels in dBFS.
 
 The vectors of a file are a function of the file and the model alone. Its segments go through the
-model sixteen at a time, from memory aligned by torch, on one thread; many files are embedded side
-by side. So neither other files nor the number of threads or jobs change a single bit. Only on a GPU
-do segments of several files go together (`stemwise.library.description`).
+model sixteen at a time, on one thread; many files are embedded side by side. So neither other files
+nor the number of threads or jobs change a single bit. Only on a GPU do segments of several files go
+together (`stemwise.library.description`).
 """
 
 import hashlib
