@@ -197,7 +197,7 @@ def level_db(wave: Wave) -> NDArray[np.float64]:
     """Return the level of `wave` (..., N) in dBFS, 10 log10(mean square), as (...,).
 
     A full-scale square wave is 0 dB; digital silence, or an empty segment, is `FLOOR_DB`. Exact to
-    a ten-thousandth of a dB.
+    a thousandth of a dB.
     """
     squares = np.einsum("...n,...n->...", wave, wave)  # in single precision, which is fast
     mean = np.asarray(squares, np.float64) / max(1, wave.shape[-1])
