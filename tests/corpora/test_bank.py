@@ -62,6 +62,21 @@ def test_where_parts_sound(bank):
     assert [len(rows) for rows in segments.playable] == [3, 3, 2, 3, 3]
 
 
+def test_two_trainings_may_look_at_once_where_parts_sound(bank, monkeypatch):
+    write = np.savez_compressed
+
+    def while_another_does_too(file, **tables):
+        monkeypatch.setattr(np, "savez_compressed", write)
+        bank.segments("train", 0.75, 0.25)
+        write(file, **tables)
+
+    monkeypatch.setattr(np, "savez_compressed", while_another_does_too)
+    first = bank.segments("train", 0.75, 0.25)
+    again = bank.segments("train", 0.75, 0.25)
+    assert all(map(np.array_equal, first.sounding, again.sounding))
+    assert not list(bank.directory.glob("*.partial"))
+
+
 def test_unknown_split_is_one_clear_line(bank):
     with pytest.raises(CorpusError, match="no piece of the split 'test'"):
         bank.segments("test", 1.0, 0.5)

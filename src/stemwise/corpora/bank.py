@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -143,7 +144,7 @@ class Bank:
         else:
             with ThreadPoolExecutor() as pool:
                 tables = list(pool.map(lambda i: self._sounding(i, length, hop, rule), wanted))
-            partial = cache.with_suffix(".partial")
+            partial = cache.with_suffix(f".{uuid.uuid4().hex}.partial")  # others may write it too
             with partial.open("wb") as file:
                 np.savez_compressed(
                     file, **{str(i): t for i, t in zip(wanted, tables, strict=True)}
