@@ -118,7 +118,7 @@ class PresenceSettings(ItemSettings):
 
 
 class BatchSettings(Section):
-    """Our own stages: contrast over batches of songs, by AdamW."""
+    """Our own stages: contrast over batches of songs, by AdamW, or by Muon and AdamW."""
 
     mixtures: int = Field(description="Mixtures per batch; even.", ge=2, multiple_of=2)
     kept_parts: tuple[float, float, float, float, float] = Field(
@@ -138,7 +138,11 @@ class BatchSettings(Section):
     steps_per_epoch: int = Field(description="Batches between two checkpoints.", gt=0)
     mes_every_epochs: int = Field(description="Epochs between two validations.", gt=0)
     learning_rate: float = Field(description="Peak learning rate of AdamW.", gt=0)
-    weight_decay: float = Field(description="Weight decay of AdamW.", ge=0)
+    muon_learning_rate: float = Field(
+        default=0.0, description="Peak learning rate of Muon for the convolutions; 0: AdamW's.",
+        ge=0, exclude_if=lambda told: not told,  # runs from before keep their keys
+    )  # fmt: skip
+    weight_decay: float = Field(description="Weight decay of both.", ge=0)
     warmup_steps: int = Field(description="Batches of linear warm-up; then a cosine to 0.", ge=0)
 
     @property

@@ -9,10 +9,12 @@ from stemwise.parts import PARTS
 RATE_HZ = 8000
 
 
-@pytest.mark.parametrize("frames", [False, True])
+@pytest.mark.parametrize(
+    "told", [{}, {"mask_frames": True}, {"mask_kept_frames": 2, "kept_frames": 1}], ids=str
+)
 @pytest.mark.parametrize("seconds", [0.5, 3, 10])
-def test_shapes_and_ranges(seconds, frames):
-    network = made("direct-mask", mask_frames=frames)
+def test_shapes_and_ranges(seconds, told):
+    network = made("direct-mask", **told)
     mixture = noise(2, round(RATE_HZ * seconds)) / 10
     embedding, presence = network.describe(mixture)
     assert embedding.shape == (2, 5, 128)
@@ -35,6 +37,21 @@ def test_each_layer_but_the_last_sees_frames_that_have_bins_enough():
     layers = [*network.encoder, *network.decoder.after]  # of 16, 8, 4, 8 and 16 bins
     mixers = [sum(isinstance(x, FrameMixer) for x in layer) for layer in layers]
     assert mixers == [1, 1, 0, 1, 1]
+
+
+def test_later_by_a_step_of_the_first_layers_is_the_same_numbers_where_the_last_keep_frames():
+    """What is moved by as many frames as those step over is pooled from the same maps."""
+    mel = torch.rand(1, 20, 256)
+    later = torch.roll(mel, 4, dims=2)
+    moved = []
+    for kept in (0, 2):
+        network = made("direct-mask", channels=(3, 4, 5, 6), kept_frames=kept)
+        maps = [
+            network.readers[0].encoder(x.unsqueeze(1).expand(-1, 2, -1, -1)) for x in (mel, later)
+        ]
+        inside = [x[..., 4:-4] for x in maps]
+        moved.append((inside[1][..., 1:] - inside[0][..., :-1]).abs().max().item())
+    assert moved[1] < 1e-5 < 1e-2 < moved[0]
 
 
 def test_the_parts_add_up_to_the_mixture():

@@ -61,3 +61,27 @@ def test_the_rate_warms_up_and_falls_to_nothing():
     assert rates.index(max(rates)) in (9, 10)
     assert rates[-1] < 0.001 * peak
     assert all(b <= a for a, b in pairwise(rates[10:]))
+
+
+def test_muon_moves_convolutions_evenly_in_all_directions_and_adamw_the_rest(source):
+    told = "contrastive.weight_decay=0.0", "contrastive.warmup_steps=1"
+    moved = {}
+    for rate in (0.0, 0.02):
+        stage, settings = stage_of(f"contrastive.muon_learning_rate={rate}", *told)
+        batch = ContrastiveBatches(source, settings, epoch=0)[0]
+        before = {name: weight.detach().clone() for name, weight in stage.named_parameters()}
+        made = stage.configure_optimizers()
+        sum(stage.losses(batch).values()).backward()
+        made["optimizer"].step()
+        moved[rate] = {name: w.detach() - before[name] for name, w in stage.named_parameters()}
+    for name, by_adamw in moved[0.0].items():
+        if by_adamw.ndim != 4:
+            torch.testing.assert_close(moved[0.02][name], by_adamw, atol=1e-5, rtol=1e-2)
+            continue
+        own = moved[0.02][name].flatten(1)
+        high, low = (
+            torch.linalg.svdvals(x).aminmax() for x in (own, by_adamw.flatten(1))
+        )
+        scale = 0.02 * max(1.0, own.shape[0] / own.shape[1]) ** 0.5
+        assert 0.5 * scale < high.min < high.max < 1.3 * scale, name
+        assert low.max / low.min > high.max / high.min, name

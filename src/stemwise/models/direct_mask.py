@@ -60,6 +60,10 @@ class DirectMaskShape(BaseModel):
         default=5, description="Bins and frames of the U-Net's convolutions.",
         exclude_if=lambda told: told == 5,  # models and runs from before keep their fingerprints
     )  # fmt: skip
+    mask_kept_frames: int = Field(
+        default=0, description="Deepest layers of the U-Net that keep every frame.", ge=0,
+        exclude_if=lambda told: not told,
+    )  # fmt: skip
     mask_frames: bool = Field(
         default=False, description="Does each layer of the U-Net see whole frames?",
         exclude_if=lambda told: not told,
@@ -70,6 +74,10 @@ class DirectMaskShape(BaseModel):
     kernel: Literal[3, 5] = Field(
         default=5, description="Bins and frames of the extractors' convolutions.",
         exclude_if=lambda told: told == 5,
+    )  # fmt: skip
+    kept_frames: int = Field(
+        default=0, description="Last layers of the extractors that keep every frame.", ge=0,
+        exclude_if=lambda told: not told,
     )  # fmt: skip
     presence: Literal["share", "linear"] = Field(
         default="share", description="A part's share of the sound, or a head with a stage for it."
@@ -89,14 +97,14 @@ class DirectMask(nn.Module):
         self.front_end = kind(
             shape.sample_rate_hz, shape.n_fft, shape.hop_samples, shape.n_mels, shape.f_min_hz
         )
-        self.encoder = Encoder(shape.mask_channels, kernel=shape.mask_kernel)
-        self.decoder = Decoder(
-            shape.mask_channels, outputs=len(PARTS), dropout=0.0, kernel=shape.mask_kernel
-        )
+        layers: Any = {"kernel": shape.mask_kernel, "kept_frames": shape.mask_kept_frames}
+        self.encoder = Encoder(shape.mask_channels, **layers)
+        self.decoder = Decoder(shape.mask_channels, outputs=len(PARTS), dropout=0.0, **layers)
         if shape.mask_frames:
             _mix_frames(self.encoder, self.decoder, shape)
         self.readers: Any = PartReaders(
-            PartReader(shape.n_mels, shape.channels, shape.kernel) for _ in PARTS
+            PartReader(shape.n_mels, shape.channels, shape.kernel, shape.kept_frames)
+            for _ in PARTS
         )
         self.presence_scale = nn.Parameter(torch.ones(len(PARTS)))
         self.presence_bias = nn.Parameter(torch.zeros(len(PARTS)))

@@ -22,6 +22,7 @@ __all__ = ["SLOPE", "Decoder", "Encoder", "Separator", "Upsampler", "without_nor
 
 KERNEL = 5
 STRIDE = 2
+KEPT_KERNEL = 3  # frames that a layer which keeps every frame sees at once
 SLOPE = 0.2
 DROPOUT = 0.5
 DROPPED_LAYERS = 3
@@ -32,16 +33,18 @@ class Encoder(nn.Sequential):
 
     In: (B, inputs, F, T). Out: (B, channels[-1], ceil(F / 2**L), ceil(T / 2**L)) with L layers.
     With `plain_last`, the last layer is the convolution alone, as in Cascade's extractors; with
-    another `kernel`, an odd one, convolutions are of that size.
+    another `kernel`, an odd one, convolutions are of that size; the last layers, `kept_frames` of
+    them, keep every frame, and their kernels span three.
     """
 
     def __init__(
         self, channels: Sequence[int], *, inputs: int = 1, plain_last: bool = False,
-        kernel: int = KERNEL,
+        kernel: int = KERNEL, kept_frames: int = 0,
     ) -> None:  # fmt: skip
         layers: list[nn.Module] = []
         for number, (inside, outside) in enumerate(pairwise([inputs, *channels]), start=1):
-            layer: list[nn.Module] = [nn.Conv2d(inside, outside, kernel, STRIDE, kernel // 2)]
+            size, stride, padding = _steps(kernel, kept=number > len(channels) - kept_frames)
+            layer: list[nn.Module] = [nn.Conv2d(inside, outside, size, stride, padding)]
             if not (plain_last and number == len(channels)):
                 layer += [nn.BatchNorm2d(outside), nn.LeakyReLU(SLOPE)]
             layers.append(nn.Sequential(*layer))
@@ -56,8 +59,15 @@ class Encoder(nn.Sequential):
         return maps
 
 
+def _steps(kernel: int, *, kept: bool) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Return kernel, stride and padding, of bins and frames, of a layer: are its frames kept?"""
+    if kept:
+        return (kernel, KEPT_KERNEL), (STRIDE, 1), (kernel // 2, KEPT_KERNEL // 2)
+    return (kernel, kernel), (STRIDE, STRIDE), (kernel // 2, kernel // 2)
+
+
 class Upsampler(nn.ConvTranspose2d):
-    """A stride-2 transposed convolution that learns in less time.
+    """A transposed convolution that learns in less time, of stride 2, or (2, 1) and 3 frames.
 
     The same numbers from the same weights. In bfloat16 on a CPU the forward pass of torch's own
     takes ten times as long as a convolution of its size, and half of a training step.
@@ -68,40 +78,53 @@ class Upsampler(nn.ConvTranspose2d):
         if not self.training or x.device.type != "cpu":
             return super().forward(x, output_size)
         upsampling: Any = _Upsampling.apply
-        grown: torch.Tensor = upsampling(x, self.weight, tuple(output_size))
+        strides = tuple(self.stride)
+        grown: torch.Tensor = upsampling(x, self.weight, strides, tuple(output_size))
         return grown if self.bias is None else grown + self.bias[:, None, None].to(grown.dtype)
 
 
 class _Upsampling(torch.autograd.Function):
     """Forward as a convolution of stride 1 that gives all four phases; backward as in torch.
 
-    With kernel K and padding K // 2, output 2 m + r is the sum over d = -1, 0, 1 of input m + d
-    times weight r + K // 2 - 2 d, where there is one.
+    With kernel K, stride S and padding K // 2, output S m + r is the sum over d = -1, 0, 1 of input
+    m + d times weight r + K // 2 - S d, where there is one.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, size: tuple[int, int]) -> Any:
-        kernel = weight.shape[-1]
-        phase, reach = torch.arange(2)[:, None], torch.arange(-1, 2)
-        place = phase + kernel // 2 - 2 * reach
-        place = torch.where((place < 0) | (place >= kernel), kernel, place)  # of a zero
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, strides: tuple[int, int],
+        size: tuple[int, int],
+    ) -> Any:  # fmt: skip
+        bins, frames = (_phases(k, s) for k, s in zip(weight.shape[2:], strides, strict=True))
         padded = nn.functional.pad(weight, (0, 1, 0, 1))  # (C, C', K + 1, K + 1)
-        phases = padded[:, :, place[:, :, None, None], place]  # (C, C', 2, 3, 2, 3)
+        phases = padded[:, :, bins[:, :, None, None], frames]  # (C, C', S, 3, S', 3)
         phases = phases.permute(1, 2, 4, 0, 3, 5).flatten(0, 2)
         grown = nn.functional.conv2d(x, phases, padding=1)
         ctx.save_for_backward(x, weight)
-        whole = nn.functional.pixel_shuffle(grown, STRIDE)
+        ctx.strides = strides
+        apart = grown.unflatten(1, (-1, *strides))  # (B, C', S, S', F, T)
+        whole = apart.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
         return whole[..., : size[0], : size[1]].contiguous(memory_format=torch.channels_last)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         (gradient,) = gradients
         x, weight = ctx.saved_tensors
-        settings = {"stride": STRIDE, "padding": weight.shape[-1] // 2}
+        settings = {"stride": ctx.strides, "padding": tuple(k // 2 for k in weight.shape[2:])}
         own = nn.functional.conv2d(gradient, weight.to(gradient.dtype), **settings)
         learnt: Any = conv2d_weight
         of_weight = learnt(gradient, weight.shape, x.to(gradient.dtype), **settings)
-        return own.to(x.dtype), of_weight.to(weight.dtype), None
+        return own.to(x.dtype), of_weight.to(weight.dtype), None, None
+
+
+def _phases(kernel: int, stride: int) -> torch.Tensor:
+    """Return the place in the kernel of phase r and input d, (S, 3); `kernel`, of a zero, if none.
+
+    A kernel reaches three inputs: it has 3 or 5 places, and 3 where the stride is 1.
+    """
+    phase, reach = torch.arange(stride)[:, None], torch.arange(-1, 2)
+    place = phase + kernel // 2 - stride * reach
+    return torch.where((place < 0) | (place >= kernel), kernel, place)
 
 
 class Decoder(nn.Module):
@@ -116,18 +139,19 @@ class Decoder(nn.Module):
         outputs: masks that come out.
         dropout: the share of channels dropped.
         kernel: bins and frames of a convolution; odd.
+        kept_frames: layers of the encoder that keep every frame, so that their twins do.
     """
 
     def __init__(
         self, channels: Sequence[int], *, outputs: int = 1, dropout: float = DROPOUT,
-        kernel: int = KERNEL,
+        kernel: int = KERNEL, kept_frames: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         outside = [*reversed(channels[:-1]), outputs]
         inside = [channels[-1], *(2 * width for width in outside[:-1])]
         self.up = nn.ModuleList(
-            Upsampler(a, b, kernel, STRIDE, kernel // 2)
-            for a, b in zip(inside, outside, strict=True)
+            Upsampler(a, b, *_steps(kernel, kept=layer < kept_frames))
+            for layer, (a, b) in enumerate(zip(inside, outside, strict=True))
         )
         self.after = nn.ModuleList(
             nn.Sequential(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pytorch_optimizer import Muon
 
 from stemwise import losses
 from stemwise.models.direct import Direct, MaskHead
@@ -20,9 +21,12 @@ from stemwise.training.stages import Stage
 
 __all__ = ["BatchStage", "ContrastiveStage"]
 
+CONVOLUTION = 4  # dimensions of its weight
+ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # torch's
+
 
 class BatchStage(Stage):
-    """A stage of ours: AdamW with a linear warm-up and a cosine to 0."""
+    """A stage of ours: AdamW or Muon, with a linear warm-up and a cosine to 0."""
 
     def __init__(self, network: torch.nn.Module, settings: BatchSettings, seed: int) -> None:
         names = ("contrastive", "presence", "separation")
@@ -31,11 +35,9 @@ class BatchStage(Stage):
         self.settings = settings
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a linear warm-up and a cosine to 0."""
+        """AdamW, or Muon where it is asked for, with a linear warm-up and a cosine to 0."""
         settings = self.settings
-        optimiser = torch.optim.AdamW(
-            self.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        optimiser = _optimiser(list(self.parameters()), settings)
 
         def factor(step: int) -> float:
             if step < settings.warmup_steps:
@@ -48,6 +50,25 @@ class BatchStage(Stage):
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def _optimiser(weights: list[torch.nn.Parameter], settings: BatchSettings) -> torch.optim.Optimizer:
+    """Return AdamW, or Muon for the convolutions and AdamW for the rest.
+
+    Muon makes the update of a matrix (here: of channels out by all else) about orthogonal, so that
+    no direction is left behind. References: Jordan et al., "Muon: an optimizer for hidden layers
+    in neural networks", 2024; the weights of convolutions are flattened as there.
+    """
+    decay = {"weight_decay": settings.weight_decay}
+    if not settings.muon_learning_rate:
+        return torch.optim.AdamW(weights, settings.learning_rate, **decay)
+    convolutions = [w for w in weights if w.ndim == CONVOLUTION]
+    others = [w for w in weights if w.ndim != CONVOLUTION]
+    usual = {"betas": ADAM_BETAS, "eps": ADAM_EPSILON}
+    return Muon([
+        {"params": convolutions, "use_muon": True, "lr": settings.muon_learning_rate} | decay,
+        {"params": others, "use_muon": False, "lr": settings.learning_rate} | usual | decay,
+    ])  # fmt: skip
 
 
 class ContrastiveStage(BatchStage):
