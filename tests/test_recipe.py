@@ -192,27 +192,13 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
         "model.hop_samples": (1_024, 2_048), "model.n_mels": (128, 96),
         "model.mask_channels": ((16, 32, 64, 96, 128), (8, 16, 32, 48, 64)),
         "model.channels": ((12, 24, 48, 64, 96), (6, 12, 24, 32, 48)),
-        "masked.separation_only_steps": (1_200, 2_400),
-        "masked.steps": (5_000, 10_000), "masked.steps_per_epoch": (250, 500)}),
-    "compact_light": ("stemwise", HEADS | {
-        "stages": (("masked", "presence"), ("masked", "presence", "heads")),
-        "model.hop_samples": (1_024, 2_048), "model.n_mels": (128, 96),
-        "model.mask_kernel": (None, 3), "model.kernel": (None, 3),
-        "model.mask_channels": ((16, 32, 64, 96, 128), (8, 16, 32, 64, 64)),
-        "model.channels": ((12, 24, 48, 64, 96), (8, 16, 24, 32, 48)),
-        "masked.separation_only_steps": (1_200, 6_000), "masked.mes_every_epochs": (5, 10),
-        "masked.steps": (5_000, 16_000), "masked.steps_per_epoch": (250, 500)}),
-    "stemwise_frames": ("stemwise", HEADS | {
-        "stages": (("masked", "presence"), ("masked", "presence", "heads")),
-        "model.mask_frames": (None, True), "model.mask_kernel": (None, 3),
-        "model.mask_channels": ((16, 32, 64, 96, 128), (32, 48, 64, 96, 128)),
-        "masked.separation_only_steps": (1_200, 4_500), "masked.steps": (5_000, 8_500),
-        "masked.mes_every_epochs": (5, 10)}),
+        "masked.separation_only_steps": (1_500, 3_000),
+        "masked.steps": (6_000, 14_000), "masked.steps_per_epoch": (250, 500)}),
+    "stemwise_adamw": ("stemwise", {
+        "model.kept_frames": (3, None), "masked.muon_learning_rate": (2e-2, None),
+        "masked.separation_only_steps": (1_500, 1_200), "masked.steps": (6_000, 5_000)}),
     "stemwise_heads": ("stemwise", HEADS | {
         "stages": (("masked", "presence"), ("masked", "presence", "heads"))}),
-    "stemwise_long": ("stemwise", {
-        "masked.speed_semitones": (0.0, 3.0), "masked.separation_only_steps": (1_200, 2_400),
-        "masked.steps": (5_000, 10_000), "masked.steps_per_epoch": (250, 500)}),
 }  # fmt: skip
 BASELINES = {"paper/clean", "paper/cascade_ft", "paper/direct_da", "compact/clean",
              "compact/cascade_ft", "compact/direct_da", "compact/contrast",

@@ -141,13 +141,10 @@ def test_order_of_the_layers():
     assert order_run(plain, torch.rand(1, 1, 70, 70)) == encoded[:-2]
 
 
-def test_the_deepest_layers_may_keep_every_frame():
-    encoder, decoder = Encoder((2, 3, 4, 5), kept_frames=2), Decoder((2, 3, 4, 5), kept_frames=2)
-    *skips, bottleneck = encoder.features(torch.rand(1, 1, 64, 30))
-    assert [tuple(x.shape[2:]) for x in (*skips, bottleneck)] == [(32, 15), (16, 8), (8, 8), (4, 8)]
-    assert decoder(bottleneck, skips, torch.Size((64, 30))).shape == (1, 1, 64, 30)
-    assert [layer[0].kernel_size for layer in encoder] == [(5, 5), (5, 5), (5, 3), (5, 3)]
-    assert [up.kernel_size for up in decoder.up] == [(5, 3), (5, 3), (5, 5), (5, 5)]
+def test_the_last_layers_may_keep_every_frame():
+    encoder = Encoder((2, 3, 4, 5), kept_frames=2)
+    sizes = [tuple(x.shape[2:]) for x in encoder.features(torch.rand(1, 1, 64, 30))]
+    assert sizes == [(32, 15), (16, 8), (8, 8), (4, 8)]
 
 
 def test_constants_of_the_layers():
@@ -185,16 +182,11 @@ def test_dropout_takes_whole_channels_in_training_only(magnitude):
     torch.testing.assert_close(again(magnitude), again(magnitude), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(
-    ("kernel", "stride", "size"),
-    [
-        *(((k, k), 2, size) for k in (3, 5) for size in ((7, 9), (8, 10), (7, 10))),
-        *(((k, 3), (2, 1), size) for k in (3, 5) for size in ((7, 5), (8, 5))),
-    ],
-)
-def test_an_upsampler_learns_as_a_transposed_convolution(kernel, stride, size):
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("size", [(7, 9), (8, 10), (7, 10)])
+def test_an_upsampler_learns_as_a_transposed_convolution(kernel, size):
     torch.manual_seed(0)
-    layer = Upsampler(6, 4, kernel, stride, tuple(k // 2 for k in kernel)).double()
+    layer = Upsampler(6, 4, kernel, 2, kernel // 2).double()
     x = torch.randn(2, 6, 4, 5, dtype=torch.double, requires_grad=True)
     asked = torch.randn(2, 4, *size, dtype=torch.double)
     wanted, found = [], []

@@ -24,7 +24,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.nn import functional
 
-from stemwise.models.frame_mixer import FrameMixer
 from stemwise.models.part_readers import MergedReaders, PartReader, PartReaders
 from stemwise.models.unet import Decoder, Encoder, without_norms
 from stemwise.parts import PARTS
@@ -36,7 +35,6 @@ FLOOR = 1e-3  # of a level, against the mixture's mean
 DEPTH = 3.0  # what a logarithm of levels is divided by, to be about 1
 LEAST_SHARE = 1e-4
 STRETCH_SECONDS = 2.5  # rule A wants a part to sound in every one, of a ten-second segment
-LEAST_BINS = 8  # of a layer whose bins see each other beyond its kernels
 CUES = 3  # of each number of the bottleneck: its mean, least and greatest over time
 
 
@@ -56,28 +54,12 @@ class DirectMaskShape(BaseModel):
     mask_channels: tuple[int, ...] = Field(
         description="Channels of each layer of the U-Net.", min_length=2
     )
-    mask_kernel: Literal[3, 5] = Field(
-        default=5, description="Bins and frames of the U-Net's convolutions.",
-        exclude_if=lambda told: told == 5,  # models and runs from before keep their fingerprints
-    )  # fmt: skip
-    mask_kept_frames: int = Field(
-        default=0, description="Deepest layers of the U-Net that keep every frame.", ge=0,
-        exclude_if=lambda told: not told,
-    )  # fmt: skip
-    mask_frames: bool = Field(
-        default=False, description="Does each layer of the U-Net see whole frames?",
-        exclude_if=lambda told: not told,
-    )  # fmt: skip
     channels: tuple[int, ...] = Field(
         description="Channels of each layer of the extractors.", min_length=1
     )
-    kernel: Literal[3, 5] = Field(
-        default=5, description="Bins and frames of the extractors' convolutions.",
-        exclude_if=lambda told: told == 5,
-    )  # fmt: skip
     kept_frames: int = Field(
         default=0, description="Last layers of the extractors that keep every frame.", ge=0,
-        exclude_if=lambda told: not told,
+        exclude_if=lambda told: not told,  # models and runs from before keep their fingerprints
     )  # fmt: skip
     presence: Literal["share", "linear"] = Field(
         default="share", description="A part's share of the sound, or a head with a stage for it."
@@ -97,14 +79,10 @@ class DirectMask(nn.Module):
         self.front_end = kind(
             shape.sample_rate_hz, shape.n_fft, shape.hop_samples, shape.n_mels, shape.f_min_hz
         )
-        layers: Any = {"kernel": shape.mask_kernel, "kept_frames": shape.mask_kept_frames}
-        self.encoder = Encoder(shape.mask_channels, **layers)
-        self.decoder = Decoder(shape.mask_channels, outputs=len(PARTS), dropout=0.0, **layers)
-        if shape.mask_frames:
-            _mix_frames(self.encoder, self.decoder, shape)
+        self.encoder = Encoder(shape.mask_channels)
+        self.decoder = Decoder(shape.mask_channels, outputs=len(PARTS), dropout=0.0)
         self.readers: Any = PartReaders(
-            PartReader(shape.n_mels, shape.channels, shape.kernel, shape.kept_frames)
-            for _ in PARTS
+            PartReader(shape.n_mels, shape.channels, shape.kept_frames) for _ in PARTS
         )
         self.presence_scale = nn.Parameter(torch.ones(len(PARTS)))
         self.presence_bias = nn.Parameter(torch.zeros(len(PARTS)))
@@ -213,16 +191,6 @@ class DirectMask(nn.Module):
         parts = spectrum[:, None] * own.transpose(2, 3)
         waves = front_end.waveform(parts.flatten(0, 1), mixture.shape[-1])
         return waves.reshape(*parts.shape[:2], -1)
-
-
-def _mix_frames(encoder: Encoder, decoder: Decoder, shape: DirectMaskShape) -> None:
-    """Let each layer but the last see its whole frames, where these have bins enough."""
-    layers = [*encoder, *reversed(decoder.after)]
-    depths = [*range(1, len(encoder) + 1), *range(1, len(encoder))]
-    for layer, depth in zip(layers, depths, strict=True):
-        bins = -(-shape.n_mels // (1 << depth))
-        if bins >= LEAST_BINS:
-            layer.append(FrameMixer(shape.mask_channels[depth - 1], bins))
 
 
 def _loudness(mel: torch.Tensor) -> torch.Tensor:

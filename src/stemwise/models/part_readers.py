@@ -23,11 +23,9 @@ INPUTS = 2  # of an extractor: level and mask
 class PartReader(nn.Module):
     """One part's level and mask (B, 2, F, T) to its 128 numbers, of length 1."""
 
-    def __init__(
-        self, bins: int, channels: tuple[int, ...], kernel: int, kept_frames: int = 0
-    ) -> None:
+    def __init__(self, bins: int, channels: tuple[int, ...], kept_frames: int) -> None:
         super().__init__()
-        self.encoder = Encoder(channels, inputs=INPUTS, kernel=kernel, kept_frames=kept_frames)
+        self.encoder = Encoder(channels, inputs=INPUTS, kept_frames=kept_frames)
         bins_out = -(-bins // (1 << len(channels)))
         self.head = nn.Linear(2 * channels[-1] * bins_out, BLOCK_DIMENSIONS)
 

@@ -22,7 +22,6 @@ __all__ = ["SLOPE", "Decoder", "Encoder", "Separator", "Upsampler", "without_nor
 
 KERNEL = 5
 STRIDE = 2
-KEPT_KERNEL = 3  # frames that a layer which keeps every frame sees at once
 SLOPE = 0.2
 DROPOUT = 0.5
 DROPPED_LAYERS = 3
@@ -32,18 +31,19 @@ class Encoder(nn.Sequential):
     """Stride-2 5 x 5 convolutions, each followed by batch norm and LeakyReLU 0.2.
 
     In: (B, inputs, F, T). Out: (B, channels[-1], ceil(F / 2**L), ceil(T / 2**L)) with L layers.
-    With `plain_last`, the last layer is the convolution alone, as in Cascade's extractors; with
-    another `kernel`, an odd one, convolutions are of that size; the last layers, `kept_frames` of
-    them, keep every frame, and their kernels span three.
+    With `plain_last`, the last layer is the convolution alone, as in Cascade's extractors. The last
+    layers, `kept_frames` of them, halve F alone: each is 5 x 3, with a stride of (2, 1).
     """
 
     def __init__(
         self, channels: Sequence[int], *, inputs: int = 1, plain_last: bool = False,
-        kernel: int = KERNEL, kept_frames: int = 0,
+        kept_frames: int = 0,
     ) -> None:  # fmt: skip
         layers: list[nn.Module] = []
         for number, (inside, outside) in enumerate(pairwise([inputs, *channels]), start=1):
-            size, stride, padding = _steps(kernel, kept=number > len(channels) - kept_frames)
+            kept = number > len(channels) - kept_frames
+            size, stride = ((KERNEL, 3), (STRIDE, 1)) if kept else ((KERNEL,) * 2, (STRIDE,) * 2)
+            padding = (size[0] // 2, size[1] // 2)
             layer: list[nn.Module] = [nn.Conv2d(inside, outside, size, stride, padding)]
             if not (plain_last and number == len(channels)):
                 layer += [nn.BatchNorm2d(outside), nn.LeakyReLU(SLOPE)]
@@ -59,15 +59,8 @@ class Encoder(nn.Sequential):
         return maps
 
 
-def _steps(kernel: int, *, kept: bool) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Return kernel, stride and padding, of bins and frames, of a layer: are its frames kept?"""
-    if kept:
-        return (kernel, KEPT_KERNEL), (STRIDE, 1), (kernel // 2, KEPT_KERNEL // 2)
-    return (kernel, kernel), (STRIDE, STRIDE), (kernel // 2, kernel // 2)
-
-
 class Upsampler(nn.ConvTranspose2d):
-    """A transposed convolution that learns in less time, of stride 2, or (2, 1) and 3 frames.
+    """A stride-2 transposed convolution that learns in less time.
 
     The same numbers from the same weights. In bfloat16 on a CPU the forward pass of torch's own
     takes ten times as long as a convolution of its size, and half of a training step.
@@ -78,53 +71,40 @@ class Upsampler(nn.ConvTranspose2d):
         if not self.training or x.device.type != "cpu":
             return super().forward(x, output_size)
         upsampling: Any = _Upsampling.apply
-        strides = tuple(self.stride)
-        grown: torch.Tensor = upsampling(x, self.weight, strides, tuple(output_size))
+        grown: torch.Tensor = upsampling(x, self.weight, tuple(output_size))
         return grown if self.bias is None else grown + self.bias[:, None, None].to(grown.dtype)
 
 
 class _Upsampling(torch.autograd.Function):
     """Forward as a convolution of stride 1 that gives all four phases; backward as in torch.
 
-    With kernel K, stride S and padding K // 2, output S m + r is the sum over d = -1, 0, 1 of input
-    m + d times weight r + K // 2 - S d, where there is one.
+    With kernel K and padding K // 2, output 2 m + r is the sum over d = -1, 0, 1 of input m + d
+    times weight r + K // 2 - 2 d, where there is one.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, strides: tuple[int, int],
-        size: tuple[int, int],
-    ) -> Any:  # fmt: skip
-        bins, frames = (_phases(k, s) for k, s in zip(weight.shape[2:], strides, strict=True))
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, size: tuple[int, int]) -> Any:
+        kernel = weight.shape[-1]
+        phase, reach = torch.arange(2)[:, None], torch.arange(-1, 2)
+        place = phase + kernel // 2 - 2 * reach
+        place = torch.where((place < 0) | (place >= kernel), kernel, place)  # of a zero
         padded = nn.functional.pad(weight, (0, 1, 0, 1))  # (C, C', K + 1, K + 1)
-        phases = padded[:, :, bins[:, :, None, None], frames]  # (C, C', S, 3, S', 3)
+        phases = padded[:, :, place[:, :, None, None], place]  # (C, C', 2, 3, 2, 3)
         phases = phases.permute(1, 2, 4, 0, 3, 5).flatten(0, 2)
         grown = nn.functional.conv2d(x, phases, padding=1)
         ctx.save_for_backward(x, weight)
-        ctx.strides = strides
-        apart = grown.unflatten(1, (-1, *strides))  # (B, C', S, S', F, T)
-        whole = apart.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
+        whole = nn.functional.pixel_shuffle(grown, STRIDE)
         return whole[..., : size[0], : size[1]].contiguous(memory_format=torch.channels_last)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         (gradient,) = gradients
         x, weight = ctx.saved_tensors
-        settings = {"stride": ctx.strides, "padding": tuple(k // 2 for k in weight.shape[2:])}
+        settings = {"stride": STRIDE, "padding": weight.shape[-1] // 2}
         own = nn.functional.conv2d(gradient, weight.to(gradient.dtype), **settings)
         learnt: Any = conv2d_weight
         of_weight = learnt(gradient, weight.shape, x.to(gradient.dtype), **settings)
-        return own.to(x.dtype), of_weight.to(weight.dtype), None, None
-
-
-def _phases(kernel: int, stride: int) -> torch.Tensor:
-    """Return the place in the kernel of phase r and input d, (S, 3); `kernel`, of a zero, if none.
-
-    A kernel reaches three inputs: it has 3 or 5 places, and 3 where the stride is 1.
-    """
-    phase, reach = torch.arange(stride)[:, None], torch.arange(-1, 2)
-    place = phase + kernel // 2 - stride * reach
-    return torch.where((place < 0) | (place >= kernel), kernel, place)
+        return own.to(x.dtype), of_weight.to(weight.dtype), None
 
 
 class Decoder(nn.Module):
@@ -138,20 +118,17 @@ class Decoder(nn.Module):
         channels: of the encoder.
         outputs: masks that come out.
         dropout: the share of channels dropped.
-        kernel: bins and frames of a convolution; odd.
-        kept_frames: layers of the encoder that keep every frame, so that their twins do.
     """
 
     def __init__(
-        self, channels: Sequence[int], *, outputs: int = 1, dropout: float = DROPOUT,
-        kernel: int = KERNEL, kept_frames: int = 0,
-    ) -> None:  # fmt: skip
+        self, channels: Sequence[int], *, outputs: int = 1, dropout: float = DROPOUT
+    ) -> None:
         super().__init__()
         outside = [*reversed(channels[:-1]), outputs]
         inside = [channels[-1], *(2 * width for width in outside[:-1])]
         self.up = nn.ModuleList(
-            Upsampler(a, b, *_steps(kernel, kept=layer < kept_frames))
-            for layer, (a, b) in enumerate(zip(inside, outside, strict=True))
+            Upsampler(a, b, KERNEL, STRIDE, KERNEL // 2)
+            for a, b in zip(inside, outside, strict=True)
         )
         self.after = nn.ModuleList(
             nn.Sequential(
