@@ -79,9 +79,7 @@ def test_muon_moves_convolutions_evenly_in_all_directions_and_adamw_the_rest(sou
             torch.testing.assert_close(moved[0.02][name], by_adamw, atol=1e-5, rtol=1e-2)
             continue
         own = moved[0.02][name].flatten(1)
-        high, low = (
-            torch.linalg.svdvals(x).aminmax() for x in (own, by_adamw.flatten(1))
-        )
+        high, low = (torch.linalg.svdvals(x).aminmax() for x in (own, by_adamw.flatten(1)))
         scale = 0.02 * max(1.0, own.shape[0] / own.shape[1]) ** 0.5
         assert 0.5 * scale < high.min < high.max < 1.3 * scale, name
         assert low.max / low.min > high.max / high.min, name

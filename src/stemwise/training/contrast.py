@@ -59,16 +59,17 @@ def _optimiser(weights: list[torch.nn.Parameter], settings: BatchSettings) -> to
     no direction is left behind. References: Jordan et al., "Muon: an optimizer for hidden layers
     in neural networks", 2024; the weights of convolutions are flattened as there.
     """
-    decay = {"weight_decay": settings.weight_decay}
+    decay = settings.weight_decay
     if not settings.muon_learning_rate:
-        return torch.optim.AdamW(weights, settings.learning_rate, **decay)
-    convolutions = [w for w in weights if w.ndim == CONVOLUTION]
-    others = [w for w in weights if w.ndim != CONVOLUTION]
-    usual = {"betas": ADAM_BETAS, "eps": ADAM_EPSILON}
-    return Muon([
-        {"params": convolutions, "use_muon": True, "lr": settings.muon_learning_rate} | decay,
-        {"params": others, "use_muon": False, "lr": settings.learning_rate} | usual | decay,
-    ])  # fmt: skip
+        return torch.optim.AdamW(weights, settings.learning_rate, weight_decay=decay)
+    groups: Any = [
+        {"use_muon": True, "params": [w for w in weights if w.ndim == CONVOLUTION],
+         "lr": settings.muon_learning_rate, "weight_decay": decay},
+        {"use_muon": False, "params": [w for w in weights if w.ndim != CONVOLUTION],
+         "lr": settings.learning_rate, "weight_decay": decay,
+         "betas": ADAM_BETAS, "eps": ADAM_EPSILON},
+    ]  # fmt: skip
+    return Muon(groups)
 
 
 class ContrastiveStage(BatchStage):
