@@ -228,20 +228,27 @@ def counting(self, *args):
         os.kill(os.getpid(), signal.SIGKILL)
     return plain(self, *args)
 stages.Stage.training_step = counting
-recipe = small_recipe(COMPACT / {name!r}, epochs=3)
+recipe = small_recipe(COMPACT / {name!r}, *{told!r}, epochs=3)
 train(recipe, open_bank(Path({bank!r})), Path({run!r}), progress=False)
 """
 
 
 @pytest.mark.parametrize(
-    ("name", "kill_at"), [("cascade_ft.toml", 15), ("direct_reconst.toml", 26)]
+    ("name", "told", "kill_at", "loss"),
+    [
+        ("cascade_ft.toml", (), 15, "triplet"),
+        ("direct_reconst.toml", (), 26, "triplet"),
+        ("../stemwise.toml", ("masked.steps_per_epoch=1",), 3, "presence"),  # in Muon's third step
+    ],
 )
-def test_a_killed_run_goes_on_to_the_same_losses_and_weights(bank, tmp_path, name, kill_at):
-    recipe = small_recipe(COMPACT / name, epochs=3)
+def test_a_killed_run_goes_on_to_the_same_losses_and_weights(
+    bank, tmp_path, name, told, kill_at, loss
+):
+    recipe = small_recipe(COMPACT / name, *told, epochs=3)
     whole = load_model(train(recipe, bank, tmp_path / "a" / "whole", progress=False))
     killed = tmp_path / "b" / "killed"
     script = KILLED.format(
-        tests=str(Path(__file__).parents[1]), name=name, bank=str(bank.directory),
+        tests=str(Path(__file__).parents[1]), name=name, told=told, bank=str(bank.directory),
         run=str(killed), kill_at=kill_at,
     )  # fmt: skip
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
@@ -249,7 +256,7 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_weights(bank, tmp_path, nam
     again = load_model(train(recipe, bank, killed, progress=False, resume=True))
     assert again.fingerprint == whole.fingerprint
     last = recipe.stages[-1] + ("/bass" if recipe.method == "cascade" else "")
-    for column in ("valid/loss", "train/loss", "train/triplet"):
+    for column in ("valid/loss", "train/loss", f"train/{loss}"):
         expected = cells(tmp_path / "a/whole" / last, column)
         assert expected
         assert cells(killed / last, column) == expected
