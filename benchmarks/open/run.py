@@ -36,6 +36,7 @@ GRID = (  # recipe, seeds: in an order in which early ones are worth having with
     ("compact/direct_mask", (0,)),
     ("stemwise", (0, 1)),
     ("compact", (0,)),
+    ("stemwise_heads", (0,)),
     ("stemwise_adamw", (0, 1, 2)),
     ("compact/cascade_ft_normal", (0,)),
     ("compact/cascade_normal", (0,)),
