@@ -144,7 +144,8 @@ def test_the_last_stages_fit_their_heads_and_leave_all_else(bank, tmp_path):
 def test_training_goes_on_from_the_weights_of_a_model(bank, tmp_path):
     begun = train(small_recipe(RECIPES / "stemwise_heads.toml", epochs=2), bank,
                   tmp_path / "begun", progress=False)  # fmt: skip
-    told = (f"masked.begin_with={begun}", "masked.learning_rate=1e-12", "masked.weight_decay=0.0")
+    told = (f"masked.begin_with={begun}", "masked.learning_rate=1e-12", "masked.weight_decay=0.0",
+            "masked.muon_learning_rate=1e-12")  # fmt: skip
     train(small_recipe(RECIPES / "stemwise.toml", *told, epochs=1), bank,
           tmp_path / "run", progress=False)  # fmt: skip
     first = dict(load_model(begun).network.named_parameters())
