@@ -3,15 +3,16 @@ import torch
 from made_networks import SHAPES, made, noise
 
 from stemwise.models.direct_mask import DirectMask
+from stemwise.models.frame_mixer import FrameMixer
 from stemwise.parts import PARTS
 
 RATE_HZ = 8000
 
 
-@pytest.mark.parametrize("kept", [0, 2])
+@pytest.mark.parametrize("more", [{}, {"kept_frames": 2}, {"mask_frames": True}])
 @pytest.mark.parametrize("seconds", [0.5, 3, 10])
-def test_shapes_and_ranges(seconds, kept):
-    network = made("direct-mask", kept_frames=kept)
+def test_shapes_and_ranges(seconds, more):
+    network = made("direct-mask", **more)
     mixture = noise(2, round(RATE_HZ * seconds)) / 10
     embedding, presence = network.describe(mixture)
     assert embedding.shape == (2, 5, 128)
@@ -27,6 +28,13 @@ def test_masks_share_every_bin_out():
     assert masks.shape[:2] == (2, 5)
     torch.testing.assert_close(masks.sum(dim=1), torch.ones_like(masks[:, 0]))
     assert masks.std(dim=1).min() > 0
+
+
+def test_each_layer_but_the_last_sees_frames_that_have_bins_enough():
+    network = made("direct-mask", mask_frames=True, n_mels=32)
+    layers = [*network.encoder, *network.decoder.after]  # of 16, 8, 4, 8 and 16 bins
+    mixers = [sum(isinstance(x, FrameMixer) for x in layer) for layer in layers]
+    assert mixers == [1, 1, 0, 1, 1]
 
 
 def test_extractors_that_keep_frames_follow_a_sound_that_comes_later():

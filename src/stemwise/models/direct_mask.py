@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.nn import functional
 
+from stemwise.models.frame_mixer import FrameMixer
 from stemwise.models.part_readers import MergedReaders, PartReader, PartReaders
 from stemwise.models.unet import Decoder, Encoder, without_norms
 from stemwise.parts import PARTS
@@ -35,6 +36,7 @@ FLOOR = 1e-3  # of a level, against the mixture's mean
 DEPTH = 3.0  # what a logarithm of levels is divided by, to be about 1
 LEAST_SHARE = 1e-4
 STRETCH_SECONDS = 2.5  # rule A wants a part to sound in every one, of a ten-second segment
+LEAST_BINS = 8  # of a layer whose bins see each other beyond its kernels
 CUES = 3  # of each number of the bottleneck: its mean, least and greatest over time
 
 
@@ -54,12 +56,16 @@ class DirectMaskShape(BaseModel):
     mask_channels: tuple[int, ...] = Field(
         description="Channels of each layer of the U-Net.", min_length=2
     )
+    mask_frames: bool = Field(
+        default=False, description="Does each layer of the U-Net see whole frames?",
+        exclude_if=lambda told: not told,  # models and runs from before keep their fingerprints
+    )  # fmt: skip
     channels: tuple[int, ...] = Field(
         description="Channels of each layer of the extractors.", min_length=1
     )
     kept_frames: int = Field(
         default=0, description="Last layers of the extractors that keep every frame.", ge=0,
-        exclude_if=lambda told: not told,  # models and runs from before keep their fingerprints
+        exclude_if=lambda told: not told,
     )  # fmt: skip
     presence: Literal["share", "linear"] = Field(
         default="share", description="A part's share of the sound, or a head with a stage for it."
@@ -81,6 +87,8 @@ class DirectMask(nn.Module):
         )
         self.encoder = Encoder(shape.mask_channels)
         self.decoder = Decoder(shape.mask_channels, outputs=len(PARTS), dropout=0.0)
+        if shape.mask_frames:
+            _mix_frames(self.encoder, self.decoder, shape)
         self.readers: Any = PartReaders(
             PartReader(shape.n_mels, shape.channels, shape.kept_frames) for _ in PARTS
         )
@@ -191,6 +199,16 @@ class DirectMask(nn.Module):
         parts = spectrum[:, None] * own.transpose(2, 3)
         waves = front_end.waveform(parts.flatten(0, 1), mixture.shape[-1])
         return waves.reshape(*parts.shape[:2], -1)
+
+
+def _mix_frames(encoder: Encoder, decoder: Decoder, shape: DirectMaskShape) -> None:
+    """Let each layer but the last see its whole frames, where these have bins enough."""
+    layers = [*encoder, *reversed(decoder.after)]
+    depths = [*range(1, len(encoder) + 1), *range(1, len(encoder))]
+    for layer, depth in zip(layers, depths, strict=True):
+        bins = -(-shape.n_mels // (1 << depth))
+        if bins >= LEAST_BINS:
+            layer.append(FrameMixer(shape.mask_channels[depth - 1], bins))
 
 
 def _loudness(mel: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,7 @@ from stemwise.training.stages import Stage
 
 __all__ = ["BatchStage", "ContrastiveStage"]
 
-CONVOLUTION = 4  # dimensions of its weight
+MATRIX = 2  # dimensions of its weight
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # torch's
 
 
@@ -63,9 +63,9 @@ def _optimiser(weights: list[torch.nn.Parameter], settings: BatchSettings) -> to
     if not settings.muon_learning_rate:
         return torch.optim.AdamW(weights, settings.learning_rate, weight_decay=decay)
     groups: Any = [
-        {"use_muon": True, "params": [w for w in weights if w.ndim == CONVOLUTION],
+        {"use_muon": True, "params": [w for w in weights if w.ndim >= MATRIX],
          "lr": settings.muon_learning_rate, "weight_decay": decay},
-        {"use_muon": False, "params": [w for w in weights if w.ndim != CONVOLUTION],
+        {"use_muon": False, "params": [w for w in weights if w.ndim < MATRIX],
          "lr": settings.learning_rate, "weight_decay": decay,
          "betas": ADAM_BETAS, "eps": ADAM_EPSILON},
     ]  # fmt: skip
