@@ -190,13 +190,17 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
         "contrastive.steps": (10_000, 6_000)}),
     "compact": ("stemwise", {
         "model.hop_samples": (1_024, 2_048), "model.n_mels": (128, 96),
-        "model.mask_channels": ((16, 32, 64, 96, 128), (8, 16, 32, 48, 64)),
+        "model.mask_channels": ((24, 48, 96, 144, 192), (8, 16, 32, 64, 96)),
         "model.channels": ((12, 24, 48, 64, 96), (6, 12, 24, 32, 48)),
-        "masked.separation_only_steps": (1_500, 3_000),
-        "masked.steps": (6_000, 14_000), "masked.steps_per_epoch": (250, 500)}),
+        "masked.separation_only_steps": (2_000, 3_000), "masked.mes_every_epochs": (8, 7),
+        "masked.steps": (8_000, 14_000), "masked.steps_per_epoch": (250, 500)}),
     "stemwise_adamw": ("stemwise", {
-        "model.kept_frames": (3, None), "masked.muon_learning_rate": (2e-2, None),
-        "masked.separation_only_steps": (1_500, 1_200), "masked.steps": (6_000, 5_000)}),
+        "model.mask_channels": ((24, 48, 96, 144, 192), (16, 32, 64, 96, 128)),
+        "model.mask_frames": (True, None), "model.kept_frames": (3, None),
+        "masked.kept_parts": ((0.5, 0.5, 1.0, 1.0, 7.0), (1.0, 1.0, 1.0, 1.0, 3.0)),
+        "masked.eq_deviation_db": (4.0, 3.0), "masked.speed_semitones": (0.35, 0.0),
+        "masked.muon_learning_rate": (2e-2, None), "masked.mes_every_epochs": (8, 5),
+        "masked.separation_only_steps": (2_000, 1_200), "masked.steps": (8_000, 5_000)}),
     "stemwise_heads": ("stemwise", HEADS | {
         "stages": (("masked", "presence"), ("masked", "presence", "heads"))}),
 }  # fmt: skip

@@ -139,7 +139,7 @@ class BatchSettings(Section):
     mes_every_epochs: int = Field(description="Epochs between two validations.", gt=0)
     learning_rate: float = Field(description="Peak learning rate of AdamW.", gt=0)
     muon_learning_rate: float = Field(
-        default=0.0, description="Peak learning rate of Muon for the convolutions; 0: AdamW's.",
+        default=0.0, description="Peak learning rate of Muon, for matrices; 0: AdamW's.",
         ge=0, exclude_if=lambda told: not told,  # runs from before keep their keys
     )  # fmt: skip
     weight_decay: float = Field(description="Weight decay of both.", ge=0)

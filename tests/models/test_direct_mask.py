@@ -156,10 +156,10 @@ def test_silence_is_finite(kind):
     assert not network.separate(torch.zeros(1, RATE_HZ)).any()
 
 
-@pytest.mark.parametrize("kept", [0, 1])
+@pytest.mark.parametrize("more", [{}, {"kept_frames": 1}, {"mask_frames": True}])
 @pytest.mark.parametrize("presence", ["share", "linear"])
-def test_merged_for_use_it_computes_the_same(kept, presence):
-    network = made("direct-mask", kept_frames=kept, presence=presence)
+def test_merged_for_use_it_computes_the_same(more, presence):
+    network = made("direct-mask", presence=presence, **more)
     merged, mixture = network.merged(), noise(3, 3 * RATE_HZ) / 10
     for found, wanted in zip(merged.describe(mixture), network.describe(mixture), strict=True):
         torch.testing.assert_close(found, wanted, atol=2e-6, rtol=0)

@@ -21,7 +21,7 @@ from stemwise.training.stages import Stage
 
 __all__ = ["BatchStage", "ContrastiveStage"]
 
-MATRIX = 2  # dimensions of its weight
+MATRIX = 2  # dimensions that a weight has at least, to be one or to be flattened to one
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # torch's
 
 
@@ -53,7 +53,7 @@ class BatchStage(Stage):
 
 
 def _optimiser(weights: list[torch.nn.Parameter], settings: BatchSettings) -> torch.optim.Optimizer:
-    """Return AdamW, or Muon for the convolutions and AdamW for the rest.
+    """Return AdamW, or Muon for matrices and convolutions and AdamW for the rest.
 
     Muon makes the update of a matrix (here: of channels out by all else) about orthogonal, so that
     no direction is left behind. References: Jordan et al., "Muon: an optimizer for hidden layers
