@@ -26,6 +26,7 @@ from stemwise.stage_settings import (
     BatchSettings,
     ContrastiveSettings,
     HeadsSettings,
+    LengthenedSettings,
     MaskedSettings,
     PresenceSettings,
     PretrainingSettings,
@@ -37,8 +38,9 @@ from stemwise.stage_settings import (
 
 __all__ = [
     "BatchSettings", "CascadeRecipe", "CleanRecipe", "ContrastiveSettings", "DirectMaskRecipe",
-    "DirectRecipe", "HeadsSettings", "MaskedSettings", "PresenceSettings", "PretrainingSettings",
-    "Recipe", "SegmentSettings", "StageSettings", "TripletSettings", "load_recipe",
+    "DirectRecipe", "HeadsSettings", "LengthenedSettings", "MaskedSettings", "PresenceSettings",
+    "PretrainingSettings", "Recipe", "SegmentSettings", "StageSettings", "TripletSettings",
+    "load_recipe",
 ]  # fmt: skip
 
 
@@ -140,16 +142,30 @@ class DirectMaskRecipe(Recipe):
     method: Literal["direct-mask"]
     model: DirectMaskShape
     masked: MaskedSettings
+    lengthened: LengthenedSettings | None = None
     presence: PresenceSettings | None = None
     heads: HeadsSettings | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lengthened_as_masked(cls, tree: Any) -> Any:
+        tables = [tree.get(stage) for stage in ("masked", "lengthened")]
+        if not all(isinstance(table, dict) for table in tables):
+            return tree
+        masked = {key: value for key, value in tables[0].items() if key != "begin_with"}
+        return tree | {"lengthened": masked | {"separation_only_steps": 0} | tables[1]}
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         wanted = ("masked", "presence") if self.model.presence == "linear" else ("masked",)
-        if self.stages not in (wanted, (*wanted, "heads")):
-            kind = self.model.presence
-            told = f"{', '.join(wanted)}; heads may follow"
-            raise ValueError(f"with model.presence = {kind} the stages are: {told}")
+        told = tuple(stage for stage in self.stages if stage != "lengthened")
+        in_place = "lengthened" not in self.stages[:1] + self.stages[2:]
+        if told not in (wanted, (*wanted, "heads")) or not in_place:
+            kind, known = self.model.presence, ", ".join(wanted)
+            raise ValueError(
+                f"with model.presence = {kind} the stages are: {known}; lengthened may follow "
+                "masked, and heads may be the last"
+            )
         return self
 
 

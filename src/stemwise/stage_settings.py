@@ -13,6 +13,7 @@ __all__ = [
     "ContrastiveSettings",
     "HeadsSettings",
     "ItemSettings",
+    "LengthenedSettings",
     "MaskedSettings",
     "PresenceSettings",
     "PretrainingSettings",
@@ -194,6 +195,13 @@ class MaskedSettings(BatchSettings):
         default="", description="Shipped model, file or run whose weights training goes on from.",
         exclude_if=lambda told: not told,  # runs from before keep their keys
     )  # fmt: skip
+
+
+class LengthenedSettings(MaskedSettings):
+    """The same on longer segments, nearer to those in use; what is left out is as in [masked]."""
+
+    seconds: float = Field(description="Length of the segments, in seconds.", gt=0)
+    hop_seconds: float = Field(description="Step between segments, in seconds.", gt=0)
 
 
 class HeadsSettings(Section):

@@ -27,7 +27,13 @@ from stemwise.training.units import Unit, earlier_units, shape_of
 
 __all__ = ["as_used", "begun_network", "network_of", "source_of", "stage_of"]
 
-OURS = {"contrastive": ContrastiveStage, "masked": MaskedStage, "presence": PresenceStage}
+OURS = {
+    "contrastive": ContrastiveStage,
+    "masked": MaskedStage,
+    "lengthened": MaskedStage,
+    "presence": PresenceStage,
+}
+BEGUN = ("features", "finetuning", "triplets", "lengthened", "presence", "heads")
 
 
 def network_of(recipe: Recipe, unit: Unit | None = None) -> Network:
@@ -65,6 +71,9 @@ def stage_of(
     cut = recipe.segments
     if unit.stage == "presence":
         cut = as_used(recipe, settings.hop_seconds)
+    elif unit.stage == "lengthened":
+        told = {"seconds": settings.seconds, "hop_seconds": settings.hop_seconds}
+        cut = cut.model_copy(update=told)
     sources = {split: source_of(recipe, setting, split, cut) for split in ("train", "valid")}
     if isinstance(settings, BatchSettings):
         stage.batches = lambda _, epoch: ContrastiveBatches(sources["train"], settings, epoch)
@@ -98,7 +107,7 @@ def begun_network(
     """Return the unit's network, begun from the weights before it, and the networks before it."""
     network: Any = network_of(recipe, unit)
     before = {u: load_model(weights[u]).network for u in earlier_units(recipe, unit)}
-    if unit.stage in ("features", "finetuning", "triplets", "presence", "heads"):
+    if unit.stage in BEGUN:
         for earlier in before.values():
             _take_weights(network, earlier)
     if begun := getattr(getattr(recipe, unit.stage), "begin_with", ""):

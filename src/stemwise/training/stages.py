@@ -10,6 +10,7 @@
 | triplets | Direct's encoder (and Direct-Reconst's decoders) | triplet (+ L1 of the three clips) |
 | contrastive | Direct's encoder | ours: contrast over the batch |
 | masked | all of Direct-Mask but a head of presence | ours: masks, then contrast as well |
+| lengthened | the same | ours: as masked, on longer segments |
 | presence | Direct-Mask's head of presence | ours: cross-entropy with what sounds |
 | heads | its extractors' last layers, in closed form | ours: none (`stemwise.training.heads`) |
 

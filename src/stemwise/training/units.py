@@ -12,6 +12,7 @@ from stemwise.recipe import DirectRecipe, Recipe
 __all__ = ["Unit", "earlier_units", "keys_of", "shape_of", "units_of"]
 
 PART_STAGES = ("clean", "separation", "features", "finetuning")
+MASK_STAGES = ("masked", "lengthened")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def shape_of(recipe: Recipe, stage: str) -> Any:
     """Return the shape of the network that a stage trains."""
     if stage == "clean" and isinstance(recipe, DirectRecipe):
         return recipe.teacher
-    if stage == "masked":  # the head comes with a stage of its own
+    if stage in MASK_STAGES:  # the head comes with a stage of its own
         return recipe.model.model_copy(update={"presence": "share"})
     return recipe.model
 
@@ -70,7 +71,7 @@ def keys_of(recipe: Recipe, bank: Bank) -> dict[Unit, str]:
     for unit in units_of(recipe):
         shape = shape_of(recipe, unit.stage).model_dump(mode="json")
         shape.pop("parts", None)
-        if unit.stage == "masked":
+        if unit.stage in MASK_STAGES:
             shape.pop("presence")  # always one: masks from before there was a head still count
         facts = {
             "unit": asdict(unit),
