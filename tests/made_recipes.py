@@ -9,6 +9,11 @@ from stemwise.recipe import load_recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 COMPACT = RECIPES / "compact"
+OURS = {
+    "contrastive": ("mask_layer=3", "separated_mixtures=2"),
+    "masked": ("separation_only_steps=1",),
+    "lengthened": ("seconds=1.5", "hop_seconds=0.5"),
+}
 
 
 def small_overrides(path, rate_hz=RATE_HZ, parts=("bass",), epochs=1, batch=2):
@@ -27,11 +32,9 @@ def small_overrides(path, rate_hz=RATE_HZ, parts=("bass",), epochs=1, batch=2):
     for key in ("separator_channels", "mask_channels"):
         words += [f"model.{key}=[4, 6, 8, 8]"] if hasattr(recipe.model, key) else []
     for stage in recipe.stages:
-        if stage in ("contrastive", "masked"):
-            own = ("mask_layer=3", "separated_mixtures=2")
-            own = own if stage == "contrastive" else ("separation_only_steps=1",)
-            words += [f"{stage}.{key}" for key in (
-                "mixtures=4", "steps=3", "steps_per_epoch=3", "warmup_steps=1", *own)]  # fmt: skip
+        if stage in OURS:
+            sizes = ("mixtures=4", "steps=3", "steps_per_epoch=3", "warmup_steps=1", *OURS[stage])
+            words += [f"{stage}.{key}" for key in sizes]
             words += [f"{stage}.twins=2"] if getattr(recipe, stage).twins else []
             continue
         if stage == "heads":

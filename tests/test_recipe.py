@@ -158,6 +158,7 @@ HEADS = {
         "hop_seconds": 5.0, "draws": 12, "mixtures": 64, "heard_in": 10, "gain_deviation_db": 3.0,
         "eq_deviation_db": 3.0, "speed_semitones": 0.35, "shrinkage": 1.0}.items()
 }  # fmt: skip
+LONG = ("masked", "lengthened", "presence")
 DELTAS = {  # recipe: its baseline and {key: (there, here)}
     "paper/cascade": ("paper/cascade_ft", NO_FINETUNING),
     "paper/direct": ("paper/direct_da", LISTED),
@@ -193,16 +194,20 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
         "model.mask_channels": ((24, 48, 96, 144, 192), (8, 16, 32, 64, 96)),
         "model.channels": ((12, 24, 48, 64, 96), (6, 12, 24, 32, 48)),
         "masked.separation_only_steps": (2_000, 3_000), "masked.mes_every_epochs": (8, 7),
-        "masked.steps": (8_000, 14_000), "masked.steps_per_epoch": (250, 500)}),
+        "masked.steps": (8_000, 14_000), "lengthened.steps": (600, 1_000),
+        "masked.steps_per_epoch": (250, 500), "lengthened.steps_per_epoch": (250, 500),
+        "lengthened.mes_every_epochs": (3, 2)}),
     "stemwise_adamw": ("stemwise", {
+        "stages": (LONG, ("masked", "presence")),
         "model.mask_channels": ((24, 48, 96, 144, 192), (16, 32, 64, 96, 128)),
         "model.mask_frames": (True, None), "model.kept_frames": (3, None),
-        "masked.kept_parts": ((0.5, 0.5, 1.0, 1.0, 7.0), (1.0, 1.0, 1.0, 1.0, 3.0)),
-        "masked.eq_deviation_db": (4.0, 3.0), "masked.speed_semitones": (0.35, 0.0),
+        **{f"{stage}.{key}": values for stage in ("masked", "lengthened") for key, values in {
+            "kept_parts": ((0.5, 0.5, 1.0, 1.0, 7.0), (1.0, 1.0, 1.0, 1.0, 3.0)),
+            "eq_deviation_db": (4.0, 3.0), "speed_semitones": (0.35, 0.0)}.items()},
         "masked.muon_learning_rate": (2e-2, None), "masked.mes_every_epochs": (8, 5),
         "masked.separation_only_steps": (2_000, 1_200), "masked.steps": (8_000, 5_000)}),
     "stemwise_heads": ("stemwise", HEADS | {
-        "stages": (("masked", "presence"), ("masked", "presence", "heads"))}),
+        "stages": (LONG, (*LONG, "heads"))}),
 }  # fmt: skip
 BASELINES = {"paper/clean", "paper/cascade_ft", "paper/direct_da", "compact/clean",
              "compact/cascade_ft", "compact/direct_da", "compact/contrast",
@@ -254,6 +259,16 @@ def test_overrides_win():
     before = load_recipe(DA)
     assert recipe.pretraining == before.pretraining
     assert recipe.triplets.margin == before.triplets.margin
+
+
+def test_longer_segments_are_learnt_as_the_others_but_for_what_is_told():
+    recipe = load_recipe(FOLDER / "stemwise.toml",
+                         ["masked.temperature=0.3", "masked.begin_with=compact"])  # fmt: skip
+    longer = recipe.lengthened
+    assert (longer.temperature, longer.begin_with, longer.separation_only_steps) == (0.3, "", 0)
+    assert longer.mixtures != recipe.masked.mixtures
+    assert longer.seconds > recipe.segments.seconds
+    assert longer.kept_parts == recipe.masked.kept_parts
 
 
 @pytest.mark.parametrize("text", ["a word", "näch'st", 'quo"te', "a\\b"])
@@ -341,6 +356,9 @@ MISTAKES = [
     ("compact/clean", "clean.separation=1.0", "Clean has nothing to separate"),
     ("compact/clean", "clean.triplet=0.0", "clean: a stage needs a weight above 0"),
     ("stemwise", 'stages=["masked"]', "presence = linear the stages are: masked, presence"),
+    ("stemwise", 'stages=["lengthened", "masked", "presence"]', "lengthened may follow masked"),
+    ("stemwise", 'stages=["masked", "presence", "lengthened"]', "lengthened may follow masked"),
+    ("stemwise", 'stages=["lengthened", "presence"]', "lengthened may follow masked"),
     ("compact/direct_mask", "model.presence=linear", "presence = linear the stages are: masked,"),
     ("compact/clean", 'stages=["clean", "clean"]', "Clean has one stage: clean"),
     ("compact/clean", "clean.plan=listed", "clean: plan = listed is for Direct's triplets alone"),

@@ -26,6 +26,9 @@ from stemwise.parts import PARTS
 from stemwise.protocols import Pseudo10x5
 from stemwise.training import runs as runs_of_training
 from stemwise.training import train, training_bank
+from stemwise.training.assembly import stage_of
+from stemwise.training.setting import Setting
+from stemwise.training.units import Unit
 
 CONTRAST = COMPACT / "contrast.toml"
 EVERY = sorted(RECIPES.rglob("*.toml"))
@@ -124,12 +127,13 @@ def test_cascade_keeps_what_its_earlier_stages_learnt(bank, tmp_path):
 def test_the_last_stages_fit_their_heads_and_leave_all_else(bank, tmp_path):
     recipe = small_recipe(RECIPES / "stemwise_heads.toml", epochs=2)
     path = train(recipe, bank, tmp_path / "run", progress=False)
-    masked, presence, heads = (
+    masked, lengthened, presence, heads = (
         load_model(tmp_path / f"run/{stage}/weights.safetensors").network.state_dict()
         for stage in recipe.stages
     )
-    for key, value in masked.items():  # batch statistics as well
+    for key, value in lengthened.items():  # batch statistics as well
         assert torch.equal(value, presence[key]), key
+    assert not torch.equal(masked["readers.0.head.weight"], lengthened["readers.0.head.weight"])
     steps = presence["presence_head.0.num_batches_tracked"]
     assert 0 < steps <= 2 * 3
     assert presence["presence_head.1.bias"].std() > 0
@@ -139,6 +143,21 @@ def test_the_last_stages_fit_their_heads_and_leave_all_else(bank, tmp_path):
         assert torch.equal(value, heads[key]) != moves, key
         kept = heads[key].half().float() if value.is_floating_point() else value
         assert torch.equal(kept, last[key]), key
+
+
+def test_longer_segments_go_on_from_the_shorter_ones(bank, tmp_path):
+    still = [f"lengthened.{key}=1e-12" for key in ("learning_rate", "muon_learning_rate")]
+    recipe = small_recipe(RECIPES / "stemwise.toml", *still, "lengthened.weight_decay=0.0")
+    train(recipe, bank, tmp_path / "run", progress=False)
+    before, after = (tmp_path / f"run/{stage}/weights.safetensors" for stage in recipe.stages[:2])
+    masked = load_model(before).network
+    for key, value in load_model(after).network.named_parameters():
+        torch.testing.assert_close(value, masked.get_parameter(key), atol=1e-6, rtol=0)
+    setting = Setting(bank, bank, "cpu")
+    stage = stage_of(
+        recipe, Unit("lengthened"), {Unit("masked"): before}, setting, tmp_path / "stage"
+    )
+    assert stage.batches("train", 0)[0]["stems"].shape[2] == 1.5 * bank.sample_rate_hz
 
 
 def test_training_goes_on_from_the_weights_of_a_model(bank, tmp_path):

@@ -105,7 +105,7 @@ def test_masks_are_the_same_with_whatever_presence(bank):
         keys_of(small_recipe(RECIPES / "stemwise.toml", *words), bank) for words in ([], plain)
     )
     assert with_head[Unit("masked")] == without[Unit("masked")]
-    assert list(with_head) == [Unit("masked"), Unit("presence")]
+    assert list(with_head) == [Unit("masked"), Unit("lengthened"), Unit("presence")]
     more = small_recipe(RECIPES / "stemwise.toml", "presence.whole=1.0")
     assert keys_of(more, bank)[Unit("presence")] != with_head[Unit("presence")]
-    assert earlier_units(more, Unit("presence")) == [Unit("masked")]
+    assert earlier_units(more, Unit("presence")) == [Unit("lengthened")]
