@@ -44,7 +44,6 @@ RATE_HZ = 44100
 CROWD_SECONDS = 40.0
 ALTERED_SECONDS = 60.0
 SHORTEST_SECONDS, LONGEST_SECONDS = 60.0, 900.0  # of a folder's files
-SOUNDING = 0.5  # presence
 BOARD = Pedalboard([LowShelfFilter(200, 6), PeakFilter(1500, -6), HighShelfFilter(5000, 5)])
 
 
@@ -83,7 +82,7 @@ def described(wave, rate_hz, model):
     """Return the vectors of `wave` as those of a file."""
     own = soxr.resample(wave, rate_hz, model.sample_rate_hz).astype(np.float32)
     starts, embeddings, presence = describe_wave(own, model, name="made")
-    return Recording(len(wave) / rate_hz, starts, embeddings, presence >= SOUNDING)
+    return Recording(len(wave) / rate_hz, starts, embeddings, presence)
 
 
 def crowd_of(corpus, count, model):
@@ -129,9 +128,9 @@ def files_of(folder, model):
     print(f"{len(kept)} of {len(paths)} files last {SHORTEST_SECONDS:g} to {LONGEST_SECONDS:g} s, "
           f"{sum(file.duration_seconds for file in kept.values()) / 3600:.1f} hours")  # fmt: skip
     return [file.path for file in kept.values()], [
-        Recording(file.duration_seconds, file.start_seconds, file.embeddings,
-                  file.presence >= SOUNDING) for file in kept.values()
-    ]  # fmt: skip
+        Recording(file.duration_seconds, file.start_seconds, file.embeddings, file.presence)
+        for file in kept.values()
+    ]
 
 
 def halves(recordings):

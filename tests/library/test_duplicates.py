@@ -28,8 +28,9 @@ RATE_HZ = 48000
 
 
 def recording(rng, segments=5, seconds=50.0):
+    sounding = rng.random((segments, 5)) < 0.8
     return Recording(seconds, 10.0 * np.arange(segments), unit(rng, segments, 5),
-                     rng.random((segments, 5)) < 0.8)  # fmt: skip
+                     sounding.astype(np.float32))  # fmt: skip
 
 
 def moved(rng, one, noise, **changes):
@@ -53,7 +54,7 @@ def test_the_distance_is_that_of_aligned_segments():
     rng = np.random.default_rng(0)
     a = recording(rng)
     b = moved(rng, a, 0.3, duration_seconds=48.8, start_seconds=a.start_seconds[:4])
-    b = dataclasses.replace(b, embeddings=b.embeddings[:4], sounding=b.sounding[:4])
+    b = dataclasses.replace(b, embeddings=b.embeddings[:4], presence=b.presence[:4])
     assert recording_distance(b, a) == pytest.approx(slow(b, a), rel=1e-5)
     assert recording_distance(a, a) == 0
 
@@ -66,10 +67,12 @@ def test_what_makes_a_recording_another():
     assert same_recording(a, moved(rng, a, 0.2), 0.06)
     assert same_recording(a, moved(rng, a, 0.1, duration_seconds=51.9), 0.02)
     assert not same_recording(a, moved(rng, a, 0.1, duration_seconds=52.1), 0.02)
-    fewer = a.sounding.copy()
-    fewer[:2] = False
-    assert not same_recording(a, moved(rng, a, 0.1, sounding=fewer), 0.02)  # 3 of 5 agree
-    silent = moved(rng, a, 0.0, sounding=a.sounding & False)
+    fewer = a.presence.copy()
+    fewer[:2] = 0.2
+    assert not same_recording(a, moved(rng, a, 0.1, presence=fewer), 0.02)  # 3 of 5 agree
+    fewer[:2] = np.where(a.sounding[:2], 0.3, 0.0)
+    assert same_recording(a, moved(rng, a, 0.1, presence=fewer), 0.02)  # 2 may well
+    silent = moved(rng, a, 0.0, presence=0.4 * a.presence)
     assert not same_recording(silent, silent, 0.02)
 
 
@@ -110,7 +113,7 @@ def collection(seed=0):
     pieces = [dataclasses.replace(p, duration_seconds=50.0) for p in vectors.pieces]
     return vectors_in_memory(
         pieces, [one.start_seconds for one in parts], [one.embeddings for one in parts],
-        [one.sounding.astype(np.float32) for one in parts],
+        [one.presence for one in parts],
     )  # fmt: skip
 
 
@@ -171,7 +174,7 @@ def test_other_files_of_real_recordings_are_known_and_a_remix_is_not(tmp_path, m
     radius = recording_radius_of(model, load_model(model).fingerprint)
     known = {
         (result.path.stem, result.path.parent.name): Recording(
-            result.duration_seconds, result.start_seconds, result.embeddings, result.presence >= 0.5
+            result.duration_seconds, result.start_seconds, result.embeddings, result.presence
         )
         for result in embed_files(files, load_model(model))
     }

@@ -22,7 +22,7 @@ from stemwise.library.duplicates import Recording, Recordings, radius_between
 from stemwise.library.embed import one_thread
 from stemwise.library.hubs import FEWEST_PIECES, hub_terms
 from stemwise.library.tables import Piece
-from stemwise.library.vectors import PRESENCE_THRESHOLD, Vectors, vectors_in_memory
+from stemwise.library.vectors import Vectors, vectors_in_memory
 from stemwise.models.checkpoint import Model
 from stemwise.parts import PARTS
 
@@ -106,9 +106,7 @@ def _shortened(
     for one in mixtures:
         rest = one.wave[round(_CUT_SECONDS * model.sample_rate_hz) :]
         if len(rest) >= MINIMUM_SECONDS * model.sample_rate_hz:
-            starts, embeddings, presence = describe_wave(rest, model, name=one.name)
-            sounding = presence >= PRESENCE_THRESHOLD
-            copies[one.name] = Recording(0.0, starts, embeddings, sounding)
+            copies[one.name] = Recording(0.0, *describe_wave(rest, model, name=one.name))
         yield one
 
 

@@ -201,7 +201,9 @@ def _whole(
         catalogue.check_fingerprint(model)
         found = embed_file(given, model)
     sounding = found.presence >= PRESENCE_THRESHOLD
-    recording = Recording(found.duration_seconds, found.start_seconds, found.embeddings, sounding)
+    recording = Recording(
+        found.duration_seconds, found.start_seconds, found.embeddings, found.presence
+    )
     return Query(
         name, content, found.duration_seconds, found.start_seconds, found.embeddings, sounding, row,
         example.away, recording=recording,
