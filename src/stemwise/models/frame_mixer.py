@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["FrameMixer"]
+from stemwise.models.unet import SLOPE
 
-SLOPE = 0.2
+__all__ = ["FrameMixer"]
 
 
 class FrameMixer(nn.Module):
