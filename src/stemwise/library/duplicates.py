@@ -8,8 +8,8 @@ recording are recognised by their vectors:
 
 They are the same recording if their durations differ by 2 s at most, the distance is the radius at
 most, and of the parts that sound in either of two aligned segments, at least three in four sound in
-both. A part that sounds in the one with a presence of 0.25 or more in the other, which may sound
-there, too, is not counted.
+both. One that sounds in the one, and in the other has a presence of 0.25 or more, so that it may
+sound there, too, is not counted.
 
 The **radius** belongs to the model, and comes with its calibration (`radius_between`): the largest
 distance of a held-out piece from itself without its first 1.2 s, but a quarter of the smallest
@@ -40,7 +40,7 @@ __all__ = ["TOLERANCE_SECONDS", "Duplicates", "Recording", "Recordings", "are_on
 TOLERANCE_SECONDS = 2.0
 AGREEMENT = 0.75
 POSSIBLE = 0.25
-"""Below this presence a part is taken not to sound, if it has to be sure."""
+"""A part may sound in a segment if its presence is at least this."""
 _PROMISING = 4  # times the radius, of the means of two pieces; see `_promising`
 _SHARE_OF_OTHERS = 0.25
 _PIECES_AT_A_TIME = 512
@@ -122,9 +122,10 @@ def recording_distance(a: Recording, b: Recording) -> float:
 
 def _distance(a: Recording, b: Recording) -> float:
     nearest = np.abs(a.start_seconds[:, None] - b.start_seconds).argmin(axis=1)
-    both = a.sounding & b.sounding[nearest]
-    highest, lowest = (of(a.presence, b.presence[nearest]) for of in (np.maximum, np.minimum))
-    differing = (highest >= PRESENCE_THRESHOLD) & (lowest < POSSIBLE)
+    theirs = b.sounding[nearest]
+    both = a.sounding & theirs
+    unlikely = np.minimum(a.presence, b.presence[nearest]) < POSSIBLE
+    differing = (a.sounding | theirs) & unlikely
     if not both.any() or both.sum() < AGREEMENT * (both | differing).sum():
         return np.inf
     apart = a.embeddings[both] - b.embeddings[nearest][both]

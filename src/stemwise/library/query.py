@@ -29,7 +29,7 @@ from stemwise.errors import UsageError
 from stemwise.library.duplicates import Recording
 from stemwise.library.embed import FileEmbedding, content_hash, embed_file
 from stemwise.library.tables import Piece
-from stemwise.library.vectors import PRESENCE_THRESHOLD, Floats, Vectors
+from stemwise.library.vectors import Floats, Vectors
 from stemwise.models.checkpoint import Model, load_model
 from stemwise.parts import BLOCK_DIMENSIONS, PARTS, index, parse_weights
 
@@ -200,13 +200,12 @@ def _whole(
         model = load_model(catalogue.metadata.model) if model is None else model
         catalogue.check_fingerprint(model)
         found = embed_file(given, model)
-    sounding = found.presence >= PRESENCE_THRESHOLD
     recording = Recording(
         found.duration_seconds, found.start_seconds, found.embeddings, found.presence
     )
     return Query(
-        name, content, found.duration_seconds, found.start_seconds, found.embeddings, sounding, row,
-        example.away, recording=recording,
+        name, content, found.duration_seconds, found.start_seconds, found.embeddings,
+        recording.sounding, row, example.away, recording=recording,
     )  # fmt: skip
 
 
