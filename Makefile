@@ -43,9 +43,10 @@ check: $(STAMPS)/test system-test
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# The pages that are made from the code.
+# What is made from the code and the shipped models' reports.
 docs: $(STAMPS)/test
 	$(BIN)/typer stemwise.cli utils docs --name stemwise --output docs/cli.md
+	$(BIN)/cog -r -P -I scripts README.md docs/model-card.md
 
 # What needs nothing but this machine; hubs.py wants a corpus and real_guitars.py songs.
 bench: $(STAMPS)/test

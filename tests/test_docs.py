@@ -41,6 +41,16 @@ def test_cli_page_is_up_to_date(tmp_path):
     assert made.read_text() == (ROOT / "docs" / "cli.md").read_text(), "run: make docs"
 
 
+def test_scores_are_those_of_the_shipped_models():
+    pages = ("README.md", "docs/model-card.md")
+    cog = Path(sys.executable).parent / "cog"
+    command = [cog, "--check", "--diff", "-P", "-I", "scripts", *pages]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"run: make docs\n{done.stdout}{done.stderr}"
+    for page in pages:
+        assert "doc_tables.scores(" in (ROOT / page).read_text()
+
+
 @pytest.mark.parametrize(
     "path",
     [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if p.name != "cli.md")],

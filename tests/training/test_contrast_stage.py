@@ -85,3 +85,12 @@ def test_muon_moves_matrices_and_convolutions_as_far_in_all_directions_and_adamw
         scale = 0.02 * max(1.0, own.shape[0] / own[0].numel()) ** 0.5
         assert len(steps) > 1 or len(strength) == 1
         assert 0.5 * scale < steps.min() < steps.max() < 1.3 * scale, name
+
+
+def test_the_last_epoch_has_what_is_left_of_the_steps(source):
+    _, settings = stage_of("contrastive.steps=5", "contrastive.steps_per_epoch=2")
+    epochs = [ContrastiveBatches(source, settings, epoch) for epoch in range(settings.epochs)]
+    assert [len(batches) for batches in epochs] == [2, 2, 1]
+    assert len(epochs[-1][0]["stems"]) == settings.separated_mixtures
+    with pytest.raises(IndexError):
+        epochs[-1][1]

@@ -206,13 +206,18 @@ class Aims:
 
 
 class ContrastiveBatches(Dataset[Batch]):
-    """Batches in which every part of every mixture comes from another song."""
+    """Batches in which every part of every mixture comes from another song.
+
+    The last epoch has what is left of all steps.
+    """
 
     def __init__(self, source: Source, settings: BatchSettings, epoch: int) -> None:
         self.source, self.settings, self.epoch = source, settings, epoch
 
     def __len__(self) -> int:
-        return self.settings.steps_per_epoch
+        settings = self.settings
+        left = settings.steps - self.epoch * settings.steps_per_epoch
+        return min(settings.steps_per_epoch, left)
 
     def __getitem__(self, index: int) -> Batch:
         if index >= len(self):

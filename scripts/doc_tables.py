@@ -1,0 +1,83 @@
+"""Tables of the documents that are made from the reports of the shipped models, by `make docs`.
+
+Each prints Markdown where a document calls it between cog's marks.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stemwise.models.checkpoint import load_model
+from stemwise.parts import PARTS
+
+__all__ = ["by_instrument", "by_tempo", "scores"]
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "open" / "results"
+SHIPPED = ("stemwise", "compact")
+FEWEST_SONGS = 8
+
+
+def report_of(model: str) -> dict[str, Any]:
+    """Return the report of a shipped model; `ValueError` if it is of other weights."""
+    report: dict[str, Any] = json.loads((RESULTS / f"{model}.json").read_text())
+    shipped, scored = load_model(model).fingerprint, report["model"]["fingerprint"]
+    if shipped != scored:
+        raise ValueError(f"{model} is shipped with weights {shipped}, the report is of {scored}")
+    return report
+
+
+def _percent(share: float, digits: int) -> str:
+    return f"{100 * share:.{digits}f}"
+
+
+def _with_interval(told: dict[str, Any], digits: int) -> str:
+    low, high = (_percent(share, digits) for share in told["interval"])
+    return f"{_percent(told['accuracy'], digits)} ({low} to {high})"
+
+
+def scores(model: str) -> None:
+    """Print the scores of a shipped model on the open benchmark, a row per part."""
+    report = report_of(model)
+    print(
+        "| part | MES-Normal | chance | MES-Pseudo (95 % interval) | chance | leakage "
+        "| presence AUC |\n|---|---|---|---|---|---|---|"
+    )
+    for part in PARTS:
+        normal, pseudo = report["normal"][part], report["pseudo"][part]
+        print(
+            f"| {part} | {_percent(normal['accuracy'], 1)} | {_percent(normal['chance'], 1)} "
+            f"| {_with_interval(pseudo, 1)} | {_percent(pseudo['chance'], 1)} "
+            f"| {_percent(pseudo['leakage'], 1)} | {normal['presence_auc']:.2f} |"
+        )
+
+
+def by_instrument() -> None:
+    """Print MES-Pseudo by what plays the part, where songs are not too few."""
+    kinds = {model: _kinds(report_of(model), "instrument") for model in SHIPPED}
+    print("| part | played by | songs | `stemwise` | `compact` |\n|---|---|---|---|---|")
+    for part in PARTS:
+        for kind, told in kinds["stemwise"](part):
+            if told["songs"] >= FEWEST_SONGS:
+                other = dict(kinds["compact"](part))[kind]
+                print(
+                    f"| {part} | {kind} | {told['songs']} "
+                    f"| {_with_interval(told, 0)} | {_with_interval(other, 0)} |"
+                )
+
+
+def by_tempo(model: str) -> None:
+    """Print MES-Pseudo by the target's tempo, a row per part."""
+    kinds = _kinds(report_of(model), "tempo")
+    names = [name for name, _ in kinds(PARTS[0])]
+    print(f"| `{model}`, by tempo | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}")
+    for part in PARTS:
+        cells = [_with_interval(told, 0) for _, told in kinds(part)]
+        print(f"| {part} | {' | '.join(cells)} |")
+
+
+def _kinds(report: dict[str, Any], what: str) -> Any:
+    def of(part: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from report["pseudo"][part]["kinds"][what].items()
+
+    return of
