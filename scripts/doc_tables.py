@@ -4,7 +4,6 @@ Each prints Markdown where a document calls it between cog's marks.
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,30 +53,25 @@ def scores(model: str) -> None:
 
 def by_instrument() -> None:
     """Print MES-Pseudo by what plays the part, where songs are not too few."""
-    kinds = {model: _kinds(report_of(model), "instrument") for model in SHIPPED}
+    first, second = (_kinds(report_of(model), "instrument") for model in SHIPPED)
     print("| part | played by | songs | `stemwise` | `compact` |\n|---|---|---|---|---|")
     for part in PARTS:
-        for kind, told in kinds["stemwise"](part):
+        for kind, told in first[part].items():
             if told["songs"] >= FEWEST_SONGS:
-                other = dict(kinds["compact"](part))[kind]
-                print(
-                    f"| {part} | {kind} | {told['songs']} "
-                    f"| {_with_interval(told, 0)} | {_with_interval(other, 0)} |"
-                )
+                cells = (_with_interval(told, 0), _with_interval(second[part][kind], 0))
+                print(f"| {part} | {kind} | {told['songs']} | {cells[0]} | {cells[1]} |")
 
 
 def by_tempo(model: str) -> None:
     """Print MES-Pseudo by the target's tempo, a row per part."""
     kinds = _kinds(report_of(model), "tempo")
-    names = [name for name, _ in kinds(PARTS[0])]
+    names = list(kinds[PARTS[0]])
     print(f"| `{model}`, by tempo | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}")
     for part in PARTS:
-        cells = [_with_interval(told, 0) for _, told in kinds(part)]
+        cells = [_with_interval(told, 0) for told in kinds[part].values()]
         print(f"| {part} | {' | '.join(cells)} |")
 
 
-def _kinds(report: dict[str, Any], what: str) -> Any:
-    def of(part: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        yield from report["pseudo"][part]["kinds"][what].items()
-
-    return of
+def _kinds(report: dict[str, Any], what: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return for each part MES-Pseudo by kind of target."""
+    return {part: report["pseudo"][part]["kinds"][what] for part in PARTS}
