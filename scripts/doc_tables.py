@@ -9,6 +9,7 @@ from typing import Any
 
 from stemwise.models.checkpoint import load_model
 from stemwise.parts import PARTS
+from stemwise.reports.markdown import percent, with_interval
 
 __all__ = ["by_instrument", "by_tempo", "scores"]
 
@@ -26,13 +27,9 @@ def report_of(model: str) -> dict[str, Any]:
     return report
 
 
-def _percent(share: float, digits: int) -> str:
-    return f"{100 * share:.{digits}f}"
-
-
-def _with_interval(told: dict[str, Any], digits: int) -> str:
-    low, high = (_percent(share, digits) for share in told["interval"])
-    return f"{_percent(told['accuracy'], digits)} ({low} to {high})"
+def _whole(told: dict[str, Any]) -> str:
+    """Return a score and its interval in whole percent."""
+    return with_interval(told["accuracy"], told["interval"], lambda share: f"{100 * share:.0f}")
 
 
 def scores(model: str) -> None:
@@ -45,9 +42,10 @@ def scores(model: str) -> None:
     for part in PARTS:
         normal, pseudo = report["normal"][part], report["pseudo"][part]
         print(
-            f"| {part} | {_percent(normal['accuracy'], 1)} | {_percent(normal['chance'], 1)} "
-            f"| {_with_interval(pseudo, 1)} | {_percent(pseudo['chance'], 1)} "
-            f"| {_percent(pseudo['leakage'], 1)} | {normal['presence_auc']:.2f} |"
+            f"| {part} | {percent(normal['accuracy'])} | {percent(normal['chance'])} "
+            f"| {with_interval(pseudo['accuracy'], pseudo['interval'])} "
+            f"| {percent(pseudo['chance'])} | {percent(pseudo['leakage'])} "
+            f"| {normal['presence_auc']:.2f} |"
         )
 
 
@@ -58,8 +56,8 @@ def by_instrument() -> None:
     for part in PARTS:
         for kind, told in first[part].items():
             if told["songs"] >= FEWEST_SONGS:
-                cells = (_with_interval(told, 0), _with_interval(second[part][kind], 0))
-                print(f"| {part} | {kind} | {told['songs']} | {cells[0]} | {cells[1]} |")
+                cells = f"{_whole(told)} | {_whole(second[part][kind])}"
+                print(f"| {part} | {kind} | {told['songs']} | {cells} |")
 
 
 def by_tempo(model: str) -> None:
@@ -68,7 +66,7 @@ def by_tempo(model: str) -> None:
     names = list(kinds[PARTS[0]])
     print(f"| `{model}`, by tempo | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}")
     for part in PARTS:
-        cells = [_with_interval(told, 0) for told in kinds[part].values()]
+        cells = [_whole(told) for told in kinds[part].values()]
         print(f"| {part} | {' | '.join(cells)} |")
 
 

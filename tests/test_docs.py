@@ -10,6 +10,7 @@ import pytest
 import typer.main
 
 from stemwise.cli import app
+from stemwise.reports.table import table_rows
 
 ROOT = Path(__file__).parents[1]
 GROUP = typer.main.get_command(app)
@@ -55,18 +56,15 @@ def test_scores_are_those_of_the_shipped_models():
 @pytest.mark.parametrize("model", ["compact", "stemwise"])
 def test_results_have_the_shipped_models_as_they_are(model):
     report = json.loads((ROOT / "benchmarks/open/results" / f"{model}.json").read_text())
-    wanted = {
-        "MES-Pseudo": [100 * told["accuracy"] for told in report["pseudo"].values()],
-        "Leakage": [100 * told["leakage"] for told in report["pseudo"].values()],
-        "MES-Normal": [100 * told["accuracy"] for told in report["normal"].values()],
-        "SDR": [told["sdr_db"] for told in report["sdr"].values()],
-    }
     page = (ROOT / "docs" / "results.md").read_text()
-    for score, values in wanted.items():
-        _, _, section = page.partition(f"\n## {score}")
+    wanted = table_rows([report])
+    assert len(wanted) == 4  # MES-Normal, MES-Pseudo, leakage, SDR
+    for scored in wanted:
+        _, _, section = page.partition(f"\n## {scored['table']}")
         row = re.search(rf"^.*shipped as `{model}`\*\*.*$", section, re.MULTILINE).group()
-        cells = " | ".join(f"{value:.1f}" for value in values)
-        assert f"| {cells} |" in row, f"{score} of {model} is {cells}"
+        scale = 100 if scored["unit"] == "share" else 1
+        cells = " | ".join(f"{scale * cell['value']:.1f}" for cell in scored["cells"].values())
+        assert f"| {cells} |" in row, f"{scored['table']} of {model} is {cells}"
 
 
 @pytest.mark.parametrize(
