@@ -21,6 +21,7 @@ __all__ = [
     "SegmentSettings",
     "StageSettings",
     "TripletSettings",
+    "VoiceSettings",
 ]
 
 
@@ -173,6 +174,19 @@ class ContrastiveSettings(BatchSettings):
         return self.separated_mixtures if self.separation else 0
 
 
+class VoiceSettings(Section):
+    """How far a drawn stem is made another, alike in both of a piece's segments."""
+
+    semitones: float = Field(
+        description="It is played faster or slower, by up to this.", ge=0, le=12
+    )
+    drive_db: float = Field(
+        description="Half of all go through an amplifier, by up to this above its knee.", ge=0
+    )
+    colour_deviation_db: float = Field(description="Deviation of its own equaliser, in dB.", ge=0)
+    rooms: float = Field(description="Share of stems that are in a room.", ge=0, le=1)
+
+
 class MaskedSettings(BatchSettings):
     """Direct-Mask: separation, then contrast through its masks as well."""
 
@@ -191,6 +205,14 @@ class MaskedSettings(BatchSettings):
     mask_loss: Literal["magnitudes", "shares"] = Field(
         default="magnitudes", description="The separation loss: L1 of magnitudes, or of shares."
     )
+    presence_head: bool = Field(
+        default=False, description="Is the head of presence taught beside the masks?",
+        exclude_if=lambda told: not told,
+    )  # fmt: skip
+    voices: VoiceSettings | None = Field(
+        default=None, description="What each drawn stem is made into; by default nothing else.",
+        exclude_if=lambda told: told is None,
+    )  # fmt: skip
     begin_with: str = Field(
         default="", description="Shipped model, file or run whose weights training goes on from.",
         exclude_if=lambda told: not told,  # runs from before keep their keys

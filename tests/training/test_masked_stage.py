@@ -118,6 +118,40 @@ def test_stems_at_speeds_of_their_own_are_learnt_by_heart(source):
     assert last["separation"] < 0.9 * first["separation"]
 
 
+VOICES = "masked.voices={semitones=2.0, drive_db=6.0, colour_deviation_db=3.0, rooms=0.5}"
+
+
+def test_stems_with_voices_of_their_own_are_learnt_by_heart(source):
+    stage, settings = stage_of(
+        VOICES, "masked.separation_only_steps=0", "masked.eq_deviation_db=0.0"
+    )
+    batch = ContrastiveBatches(source, settings, epoch=0)[0]
+    stems = stage._played(batch)
+    shortest = int((batch["stems"].shape[-1] - 1) / 2 ** (2 / 12))
+    assert stems.shape == (*batch["stems"].shape[:2], shortest)
+    assert (stems[batch["labels"] < 0] == 0).all()
+    first, last = learn_by_heart(stage, batch, steps=60)
+    assert last["separation"] < 0.95 * first["separation"]
+
+
+@pytest.mark.parametrize("word", ["masked.presence_head=true", "seed=0"])
+def test_presence_is_taught_beside_masks_by_the_head_if_it_is_asked_for(source, word):
+    torch.manual_seed(0)
+    recipe = small_recipe(RECIPES / "stemwise.toml", "masked.separation_only_steps=0", word)
+    stage = MaskedStage(network_of(recipe, Unit("masked")), recipe.masked, 0)
+    batch = ContrastiveBatches(source, recipe.masked, epoch=0)[0]
+    first = stage.losses(batch)["presence"]
+    first.backward()
+    network = stage.network
+    if word == "seed=0":
+        assert not hasattr(network, "presence_head")
+        assert network.presence_scale.grad is not None
+    else:
+        assert network.presence_head[1].weight.grad.abs().max() > 0
+        assert all(p.grad.abs().max() > 0 for p in network.encoder[-1].parameters())
+        assert network.presence_scale.grad is None
+
+
 def test_the_head_of_presence_learns_and_all_else_rests(source):
     torch.manual_seed(0)
     recipe = small_recipe(RECIPES / "stemwise.toml", batch=16)

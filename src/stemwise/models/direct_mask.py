@@ -103,9 +103,9 @@ class DirectMask(nn.Module):
 
     def masks(self, mel: torch.Tensor) -> torch.Tensor:
         """Return the masks (B, 5, F, T) of the mixture's mel magnitudes (B, F, T)."""
-        return self._shared_out(mel)[0]
+        return self.shared_out(mel)[0]
 
-    def _shared_out(self, mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def shared_out(self, mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the masks, and the U-Net's bottleneck (B, C, F', T')."""
         levels = _levels(mel / _loudness(mel))[:, None]
         *skips, bottleneck = self.encoder.features(levels.to(memory_format=torch.channels_last))
@@ -138,9 +138,9 @@ class DirectMask(nn.Module):
 
     def cues(self, mel: torch.Tensor) -> torch.Tensor:
         """Return what the linear head tells presence from, (B, W), of mel magnitudes (B, F, T)."""
-        return self._cues(*self._shared_out(mel), mel)
+        return self.cues_of(*self.shared_out(mel), mel)
 
-    def _cues(
+    def cues_of(
         self, masks: torch.Tensor, bottleneck: torch.Tensor, mel: torch.Tensor
     ) -> torch.Tensor:
         """Return the logarithm of each part's least share in any stretch, and the bottleneck's."""
@@ -155,9 +155,9 @@ class DirectMask(nn.Module):
     def forward(self, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the embedding (B, 5, 128) and the presence logits (B, 5) of `mixture` (B, N)."""
         mel = self.see(mixture)
-        masks, bottleneck = self._shared_out(mel)
+        masks, bottleneck = self.shared_out(mel)
         if self.shape.presence == "linear":
-            logits = self.presence_head(self._cues(masks, bottleneck, mel))
+            logits = self.presence_head(self.cues_of(masks, bottleneck, mel))
         else:
             logits = self.presence(masks, mel)
         return self.blocks(masks, mel), logits

@@ -1,11 +1,25 @@
-"""What training does to sound so that a network does not hold on to it."""
+"""What training does to sound: what a network is not to hold on to, and what makes more of it.
+
+References: Polack, "La transmission de l'énergie sonore dans les salles", 1988 (a room answers with
+noise that dies away exponentially).
+"""
+
+from typing import cast
 
 import torch
+from scipy.fft import next_fast_len
 from torch.nn import functional
 
-__all__ = ["equaliser", "played"]
+from stemwise.stage_settings import VoiceSettings
+
+__all__ = ["Voices", "equaliser", "played"]
 
 NODES = 6  # of the random equaliser, evenly over the bands
+LOWEST_HZ = 40.0  # of a voice's colour; below, as there
+ROOM_SECONDS = 0.5  # what is kept of a room's answer
+DECAY_SECONDS = 0.2, 1.2  # until a room's answer is down by 60 dB
+WET_DB = -20.0, 0.0  # a room's answer against what is played
+SILENCE = 1e-5
 
 
 def equaliser(
@@ -30,8 +44,9 @@ def equaliser(
 
 
 def played(
-    sound: torch.Tensor, semitones: float, chance: torch.Generator | None = None
-) -> torch.Tensor:
+    sound: torch.Tensor, semitones: float, chance: torch.Generator | None = None, *,
+    shifts: torch.Tensor | None = None, widest: float = 0.0,
+) -> torch.Tensor:  # fmt: skip
     """Return sounds (..., N') of which each is played at a speed of its own.
 
     As a tape: pitch and timbre go with it, so that the same sounds become others. N' is what
@@ -42,17 +57,98 @@ def played(
         sound: (..., N).
         semitones: faster or slower by up to this; 0 returns `sound` itself.
         chance: draws the speeds, on the CPU; by default torch's own, on the device.
+        shifts: (...) what is added to each draw, in semitones; by default nothing.
+        widest: no shift is larger.
     """
-    if not semitones:
+    most = semitones + widest
+    if not most:
         return sound
     size = sound.shape[:-1]
     if chance is None:
         drawn = torch.rand(size, device=sound.device)
     else:
         drawn = torch.rand(size, generator=chance).to(sound.device)
-    speeds = 2 ** ((2 * drawn - 1) * semitones / 12)
-    length = int((sound.shape[-1] - 1) / 2 ** (semitones / 12))
+    drawn = (2 * drawn - 1) * semitones
+    speeds = 2 ** ((drawn if shifts is None else drawn + shifts) / 12)
+    length = int((sound.shape[-1] - 1) / 2 ** (most / 12))
     times = speeds[..., None] * torch.arange(length, device=sound.device)
     before = times.long()
     low, high = sound.gather(-1, before), sound.gather(-1, before + 1)
     return low + (times - before) * (high - low)
+
+
+class Voices:
+    """Makes stems others than they are, as if played and recorded elsewhere; each label its own.
+
+    All stems of one label, such as both segments of a piece, are made the same: so it is another
+    instrument to learn from, where `equaliser` and `played` are what is not to matter.
+
+    Args:
+        labels: (...) integers; stems of one label get one voice.
+        settings: how far a voice may go.
+        sample_rate_hz: of the stems.
+    """
+
+    def __init__(self, labels: torch.Tensor, settings: VoiceSettings, sample_rate_hz: int) -> None:
+        names, self.voices = torch.unique(labels, return_inverse=True)
+        self.settings, self.rate = settings, sample_rate_hz
+        self.shifts = self._evenly(len(names), -settings.semitones, settings.semitones)
+        self.drives_db = self._evenly(len(names), -settings.drive_db, settings.drive_db)
+        self.count, self.device = len(names), labels.device
+
+    def _evenly(self, count: int, low: float, high: float) -> torch.Tensor:
+        return low + (high - low) * torch.rand(count, device=self.voices.device)
+
+    def played(self, sound: torch.Tensor, semitones: float) -> torch.Tensor:
+        """Return the stems (..., N) as `played` does, shifted besides, and coloured (..., N')."""
+        own = played(
+            sound, semitones, shifts=self.shifts[self.voices], widest=self.settings.semitones
+        )
+        return self._recorded(self._driven(own))
+
+    def _driven(self, sound: torch.Tensor) -> torch.Tensor:
+        """Return what an amplifier makes of stems, at their level; half of all it leaves as is."""
+        if not self.settings.drive_db:
+            return sound
+        level = _level(sound)
+        drive = 10 ** (self.drives_db[self.voices, None] / 20)
+        bent = (sound * (drive / level)).tanh()
+        return torch.where(drive > 1, bent * (level / _level(bent)), sound)
+
+    def _recorded(self, sound: torch.Tensor) -> torch.Tensor:
+        """Return stems with a colour of their own, some of them in a room, at their level."""
+        if not (self.settings.colour_deviation_db or self.settings.rooms):
+            return sound
+        answer = self._answers()
+        size = cast(int, next_fast_len(sound.shape[-1] + answer.shape[-1], real=True))
+        response = self._colours(size) * (1 + torch.fft.rfft(answer, size))
+        spectrum = torch.fft.rfft(sound, size) * response[self.voices]
+        heard: torch.Tensor = torch.fft.irfft(spectrum, size)[..., : sound.shape[-1]]
+        return heard * (_level(sound) / _level(heard))
+
+    def _answers(self) -> torch.Tensor:
+        """Return what each voice's room adds to an impulse, (voices, samples)."""
+        times = torch.arange(1, round(ROOM_SECONDS * self.rate), device=self.device) / self.rate
+        shortest, longest = DECAY_SECONDS
+        decay = shortest * (longest / shortest) ** self._evenly(self.count, 0.0, 1.0)
+        noise = torch.randn(self.count, len(times), device=self.device)
+        answer = noise * 10 ** (-3 * times / decay[:, None])
+        wet = 10 ** (self._evenly(self.count, *WET_DB) / 20)
+        inside = torch.rand(self.count, device=self.device) < self.settings.rooms
+        length = torch.linalg.vector_norm(answer, dim=1)
+        return functional.pad(answer * (wet * inside / length)[:, None], (1, 0))
+
+    def _colours(self, size: int) -> torch.Tensor:
+        """Return the gain of each voice at each frequency, (voices, size // 2 + 1)."""
+        nodes = torch.randn(self.count, NODES, device=self.device)
+        frequency = torch.fft.rfftfreq(size, 1 / self.rate, device=self.device)
+        octave = (frequency.clamp(min=LOWEST_HZ) / LOWEST_HZ).log2()
+        place = octave / octave[-1] * (NODES - 1)
+        below = place.long().clamp(max=NODES - 2)
+        curve = torch.lerp(nodes[:, below], nodes[:, below + 1], place - below)
+        return 10 ** (self.settings.colour_deviation_db * curve / 20)
+
+
+def _level(sound: torch.Tensor) -> torch.Tensor:
+    """Return the root mean square (..., 1), above 0."""
+    return sound.square().mean(dim=-1, keepdim=True).sqrt() + SILENCE

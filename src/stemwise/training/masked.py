@@ -16,7 +16,7 @@ from stemwise import losses
 from stemwise.models.direct_mask import DirectMask
 from stemwise.parts import PARTS
 from stemwise.recipe import MaskedSettings, PresenceSettings
-from stemwise.training.augmentation import equaliser, played
+from stemwise.training.augmentation import Voices, equaliser, played
 from stemwise.training.batches import Batch
 from stemwise.training.contrast import BatchStage
 from stemwise.training.stages import Stage
@@ -37,12 +37,10 @@ class MaskedStage(BatchStage):
         network, settings = self.network, self.settings
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             places = self._places(len(batch["stems"]))  # (B, I)
-            mixture, stems = self._magnitudes(
-                played(batch["stems"], settings.speed_semitones), places
-            )
+            mixture, stems = self._magnitudes(self._played(batch), places)
         parts = torch.arange(places.shape[1], device=places.device)
         labels, playing = batch["labels"][places, parts], batch["playing"][places, parts]
-        masks = network.masks(mixture)
+        masks, bottleneck = network.shared_out(mixture)
         terms = {"separation": MASK_LOSSES[settings.mask_loss](masks, mixture, stems)}
         if self.global_step < settings.separation_only_steps:
             return terms
@@ -54,11 +52,24 @@ class MaskedStage(BatchStage):
             torch.cat([labels, labels[clean]]),
             temperature=settings.temperature,
         )
-        logits = network.presence(masks, mixture)
+        if settings.presence_head:
+            cues = network.cues_of(masks, bottleneck, mixture).float()
+            with torch.autocast(self.device.type, enabled=False):
+                logits = network.presence_head(cues)
+        else:
+            logits = network.presence(masks, mixture)
         return terms | {
             "contrastive": per_part.mean(),
             "presence": losses.presence(logits.float(), playing),
         }
+
+    def _played(self, batch: Batch) -> torch.Tensor:
+        """Return the drawn stems (B, 5, N') as they are played, with the voices of their pieces."""
+        stems, settings = batch["stems"], self.settings
+        if settings.voices is None:
+            return played(stems, settings.speed_semitones)
+        voices = Voices(batch["labels"], settings.voices, self.network.shape.sample_rate_hz)
+        return voices.played(stems, settings.speed_semitones)
 
     def _places(self, mixtures: int) -> torch.Tensor:
         """Return which drawn mixture each stem of each mixture is from (B, I).

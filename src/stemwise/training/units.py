@@ -46,7 +46,7 @@ def shape_of(recipe: Recipe, stage: str) -> Any:
     """Return the shape of the network that a stage trains."""
     if stage == "clean" and isinstance(recipe, DirectRecipe):
         return recipe.teacher
-    if stage in MASK_STAGES:  # the head comes with a stage of its own
+    if stage in MASK_STAGES and not getattr(recipe, stage).presence_head:
         return recipe.model.model_copy(update={"presence": "share"})
     return recipe.model
 
