@@ -4,9 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 
-# Debian's packages: the synthesizer and one soundfont for the tests, all soundfonts to render, and
+# Debian's packages: the synthesizers and one soundfont for the tests, all soundfonts to render, and
 # a browser for the tests of the page.
-TEST_PACKAGES := libfluidsynth3 timgm6mb-soundfont
+TEST_PACKAGES := libfluidsynth3 timgm6mb-soundfont espeak-ng
 BROWSER_PACKAGES := chromium
 RENDER_PACKAGES := $(TEST_PACKAGES) fluid-soundfont-gm opl3-soundfont \
   musescore-general-soundfont-small avldrums.lv2-soundfont
@@ -48,15 +48,16 @@ docs: $(STAMPS)/test
 	$(BIN)/typer stemwise.cli utils docs --name stemwise --output docs/cli.md
 	$(BIN)/cog -r -P -I scripts README.md docs/model-card.md
 
-# What needs nothing but this machine; hubs.py wants a corpus and real_guitars.py songs.
+# What needs nothing but this machine; hubs.py wants a corpus, real_guitars.py and real_voices.py
+# recordings.
 bench: $(STAMPS)/test
-	for file in $(filter-out %/hubs.py %/real_guitars.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
+	for file in $(filter-out %/hubs.py %/real_guitars.py %/real_voices.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
 
 # The paper's methods and ours, trained and scored on the band corpus: hours; stop and go on at will.
 benchmark: render
 	$(BIN)/python benchmarks/open/run.py
 
-# What `stemwise data band` needs: the synthesizer and all soundfonts (about 350 MB).
+# What `stemwise data band` and `stemwise data songbook` need: the synthesizers and all soundfonts (about 350 MB).
 render: $(STAMPS)/test system-render
 
 .PHONY: system-test system-render

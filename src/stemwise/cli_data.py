@@ -109,6 +109,39 @@ def data_folder(
     _make_corpus(out, found, rate, True, jobs, as_json)
 
 
+@data_app.command("songbook")
+def data_songbook(
+    out: Annotated[Path, typer.Argument(help="Folder of the corpus; an earlier run goes on.")],
+    train: Annotated[int, typer.Option(min=0, help="Songs to train on.")] = 80,
+    valid: Annotated[int, typer.Option(min=0, help="Songs to validate on.")] = 0,
+    test: Annotated[int, typer.Option(min=0, help="Songs to test on.")] = 0,
+    seconds: Annotated[float, typer.Option(min=6, max=3600, help="Length of a song.")] = 80.0,
+    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    jobs: Annotated[int | None, typer.Option(help="Processes; default: the CPU cores.")] = None,
+) -> None:
+    """Let a computer sing songs, residuals without a band; run it again to go on."""
+    with extra("render"):
+        from stemwise.corpora.songbook import SongbookSettings, make_songbook
+    settings = SongbookSettings(train, valid, test, seconds, seed)
+    with console.progress("songs sung") as progress:
+        pieces = make_songbook(out, settings, jobs=jobs or os.cpu_count() or 1, progress=progress)
+    print(f"{out}: {len(pieces)} songs of {seconds:g} s")
+
+
+@data_app.command("join")
+def data_join(
+    out: Annotated[Path, typer.Argument(help="Folder of the corpus; an earlier run goes on.")],
+    corpora: Annotated[list[Path], typer.Argument(help="Corpora to join, as they are.")],
+    rate: BankRate = 22050,
+    jobs: Jobs = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Make several corpora one, each piece in its split; the stems stay where they are."""
+    from stemwise.corpora.making import join
+
+    _make_corpus(out, join(corpora), rate, False, jobs, as_json)
+
+
 def _make_corpus(
     out: Path, found: "Found", rate: int, partial: bool, jobs: int | None, as_json: bool
 ) -> None:

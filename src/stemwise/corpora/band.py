@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from stemwise.corpora.making import claim
 from stemwise.corpora.midi_collection import SHIPPED, MidiFile, read_collection
 from stemwise.corpora.piece import SPLITS, write_manifest
 from stemwise.corpora.sounds import SOUNDFONTS, find_soundfonts, generator
@@ -134,7 +135,7 @@ def make_band(
     started = time.monotonic()
     soundfonts = find_soundfonts(settings.soundfonts)
     files = _files(settings)
-    _claim(directory, _fixed(settings, tuple(soundfonts), files))
+    claim(directory, _fixed(settings, tuple(soundfonts), files))
     takes = plan_takes(settings, files)
     folder = directory / "pieces"
     missing = [take for take in takes if read_take(take, folder) is None]
@@ -336,25 +337,6 @@ def _fixed(
         "format": BAND_FORMAT,
     }
     return {key: fixed[key] for key in sorted(fixed)}
-
-
-def _claim(directory: Path, fixed: dict[str, Any]) -> None:
-    """Write the settings into a new folder; refuse one that was made with others."""
-    path = directory / "settings.json"
-    if not path.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(fixed, indent=1) + "\n", encoding="utf-8")
-        return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise CorpusError(f"{path} is damaged; choose another folder or remove this one") from None
-    for key in sorted(fixed.keys() | found.keys()):
-        if fixed.get(key) != found.get(key):
-            raise CorpusError(
-                f"{directory} was made with {key} {found.get(key)}, asked is {fixed.get(key)}; "
-                "choose another folder, or the same settings"
-            )
 
 
 def _write(

@@ -1,5 +1,6 @@
 """From what a loader found on disk to a corpus: the manifest, and the bank at one rate."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,18 @@ from typing import Any
 import numpy as np
 
 from stemwise.corpora.bank import bank_bytes, bank_of, preparation_seconds
-from stemwise.corpora.piece import Piece, summary, summary_lines, write_manifest
+from stemwise.corpora.piece import (
+    Piece,
+    checked,
+    read_about,
+    read_manifest,
+    summary,
+    summary_lines,
+    write_manifest,
+)
 from stemwise.errors import CorpusError
 
-__all__ = ["CorpusReport", "Found", "make_corpus"]
+__all__ = ["CorpusReport", "Found", "claim", "join", "make_corpus"]
 
 SHOWN_PROBLEMS = 20
 Progress = Callable[[int, int], None]
@@ -110,3 +119,47 @@ def make_corpus(
         clipped_samples={bank.pieces[i].identifier: int(counts[i]) for i in np.flatnonzero(counts)},
         problems=list(found.problems),
     )
+
+
+def claim(directory: Path, fixed: Mapping[str, Any]) -> None:
+    """Write the settings into a new folder; `CorpusError` if it was made with others."""
+    path = directory / "settings.json"
+    if not path.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(dict(fixed), indent=1) + "\n", encoding="utf-8")
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise CorpusError(f"{path} is damaged; choose another folder or remove this one") from None
+    for key in sorted(fixed.keys() | found.keys()):
+        if fixed.get(key) != found.get(key):
+            raise CorpusError(
+                f"{directory} was made with {key} {found.get(key)}, asked is {fixed.get(key)}; "
+                "choose another folder, or the same settings"
+            )
+
+
+def join(corpora: Sequence[Path]) -> Found:
+    """Return the pieces of several corpora, each in its split, as one; the stems stay in place.
+
+    A piece whose name another corpus has is a problem, and so is a song that is in one split here
+    and in another there.
+    """
+    pieces: dict[str, Piece] = {}
+    split_of: dict[str, str] = {}
+    problems = []
+    for corpus in corpora:
+        for piece in checked(read_manifest(corpus)):
+            split = split_of.setdefault(piece.song, piece.split)
+            if piece.identifier in pieces:
+                problems.append(f"{corpus}: another corpus has a piece {piece.identifier}, too")
+            elif piece.split != split:
+                problems.append(
+                    f"{corpus}: the song {piece.song} of {piece.identifier} is in {piece.split} "
+                    f"here and in {split} in another corpus"
+                )
+            else:
+                pieces[piece.identifier] = piece
+    about = {"corpus": "Joined", "corpora": [read_about(corpus) for corpus in corpora]}
+    return Found(list(pieces.values()), problems, about)

@@ -1,0 +1,97 @@
+"""Where does a human voice go? People's speech and singing over music, and what it does to parts.
+
+    apt-get download hedgewars-data
+    dpkg-deb -x hedgewars-data*.deb hedgewars
+    python benchmarks/real_voices.py hedgewars --corpus data/band [--model stemwise] [--split valid]
+
+The folder holds the game Hedgewars' voices (GPL-2), one folder for each of its speakers, whose
+calls are put one after the other to stretches of ten seconds; the pack Singer sings them. Each
+stretch is laid over a segment of another song of the corpus, of the given split, as loud as it.
+*Share*: of the voice's band magnitudes, what each part's mask lets through, all that sounds being
+shared out: the voice should go to the residuals. *Moved*: mean cosine of each part's vector with
+that of the same music without the voice, where the part sounds.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stemwise.audio import load
+from stemwise.corpora.bank import bank_of
+from stemwise.library.description import describe_segment
+from stemwise.library.embed import one_thread
+from stemwise.models.checkpoint import load_model
+from stemwise.parts import PARTS
+
+SHORTEST_SECONDS = 0.5  # of a call
+MOST = 6  # stretches of a speaker
+
+
+def level(wave):
+    return float(np.sqrt(np.mean(wave**2)))
+
+
+def stretches(folder, rate_hz, size):
+    """Return the stretches (S, N) of each speaker by name, at a level of 1 each."""
+    speakers = {}
+    for voices in sorted(folder.rglob("voices")):
+        for speaker in sorted(path for path in voices.iterdir() if path.is_dir()):
+            calls = [load(path, rate_hz) for path in sorted(speaker.glob("*.ogg"))]
+            calls = [call for call in calls if len(call) >= SHORTEST_SECONDS * rate_hz]
+            if not calls or speaker.name == "Robot":
+                continue
+            chain = np.concatenate(calls)
+            whole = min(len(chain) // size, MOST)
+            if whole:
+                cut = chain[: whole * size].reshape(whole, size)
+                speakers[speaker.name] = np.stack([one / level(one) for one in cut])
+    return speakers
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--split", default="valid")
+    parser.add_argument("--model", default="stemwise")
+    given = parser.parse_args()
+    model = load_model(given.model)
+    network, seconds = model.network, model.segment_seconds
+    bank = bank_of(given.corpus, model.sample_rate_hz)
+    segments = bank.segments(given.split, seconds, seconds / 2)
+    speakers = stretches(given.folder, model.sample_rate_hz, segments.length_samples)
+    chance = np.random.default_rng(0)
+    shares, moved = {}, []
+    with one_thread(), torch.inference_mode():
+        for speaker, voices in speakers.items():
+            own = []
+            for voice in voices:
+                number = int(chance.integers(len(segments.rows)))
+                piece, start = (
+                    int(segments.pieces[segments.rows[number]]),
+                    int(segments.starts[number]),
+                )
+                music = sum(bank.stem(piece, i, start, len(voice)) for i in range(len(PARTS)))
+                sung = voice * level(music)
+                both = torch.from_numpy(np.stack([music + sung, sung]).astype(np.float32))
+                mixture, alone = network.see(both)
+                masks = network.masks(mixture[None])[0]
+                own.append((masks * alone).sum(dim=(1, 2)) / alone.sum())
+                before, after = (describe_segment(one, model)[0] for one in (music, music + sung))
+                cosines = (before * after).sum(axis=1)
+                moved.append(np.where(segments.table[number], cosines, np.nan))
+            shares[speaker] = torch.stack(own).numpy()
+    print(f"{model.name} ({model.fingerprint}), {len(shares)} speakers, {len(moved)} segments")
+    print("share of the voice: " + ", ".join(PARTS))
+    for speaker, own in shares.items():
+        print(f"{speaker:12}", " ".join(f"{100 * share:5.1f}" for share in own.mean(axis=0)))
+    every = np.concatenate(list(shares.values())).mean(axis=0)
+    print(f"{'all':12}", " ".join(f"{100 * share:5.1f}" for share in every))
+    means = np.nanmean(moved, axis=0)
+    print(f"{'moved':12}", " ".join(f"{cosine:5.3f}" for cosine in means))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""A corpus of computer-sung songs: one stem each, residuals; to be joined with one of bands."""
+
+import itertools
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from stemwise.corpora.making import claim
+from stemwise.corpora.piece import Piece, write_manifest
+from stemwise.corpora.singing import RATE_HZ, cast, compose, sing
+
+__all__ = ["SongbookSettings", "make_songbook"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SongbookSettings:
+    """What is sung.
+
+    Attributes:
+        train: songs to train on.
+        valid: songs to validate on.
+        test: songs to test on.
+        seconds: length of each.
+        seed: of every draw.
+    """
+
+    train: int
+    valid: int
+    test: int
+    seconds: float
+    seed: int
+
+    def splits(self) -> list[str]:
+        """Return the split of each song."""
+        counts = (("train", self.train), ("valid", self.valid), ("test", self.test))
+        return [split for split, count in counts for _ in range(count)]
+
+
+def make_songbook(
+    directory: Path,
+    settings: SongbookSettings,
+    *,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Piece]:
+    """Sing the songs that are missing, write the manifest and return the pieces.
+
+    Raises `CorpusError` if the folder was made with other settings, or without eSpeak NG.
+    """
+    claim(directory, asdict(settings) | {"format": FORMAT})
+    splits = settings.splits()
+    missing = [k for k in range(len(splits)) if not _told(directory, k).exists()]
+    done = len(splits) - len(missing)
+    progress(done, len(splits))
+    with ProcessPoolExecutor(max(1, min(jobs, len(missing))), get_context("spawn")) as pool:
+        told = (itertools.repeat(directory), itertools.repeat(settings), missing)
+        for _ in pool.map(_sung, *told):
+            done += 1
+            progress(done, len(splits))
+    pieces = [_piece(directory, k, split, settings) for k, split in enumerate(splits)]
+    about = {
+        "corpus": "Stemwise songbook",
+        "citation": "Stemwise: songs drawn by chance, spoken by eSpeak NG and sung by WORLD",
+        "licence": "CC0-1.0",
+        "seed": settings.seed,
+        "settings": asdict(settings),
+        "versions": {name: version(name) for name in ("stemwise", "pyworld-prebuilt", "numpy")},
+    }
+    write_manifest(directory, pieces, about)
+    return pieces
+
+
+def _folder(directory: Path, number: int) -> Path:
+    return directory / "pieces" / f"song_{number:04d}"
+
+
+def _told(directory: Path, number: int) -> Path:
+    return _folder(directory, number) / "song.json"
+
+
+def _sung(directory: Path, settings: SongbookSettings, number: int) -> None:
+    """Sing one song and keep it; what is told of it is written last."""
+    chance = np.random.default_rng([settings.seed, number])
+    singer = cast(chance)
+    song = compose(chance, singer)
+    wave = sing(singer, song, settings.seconds, chance)
+    folder = _folder(directory, number)
+    folder.mkdir(parents=True, exist_ok=True)
+    soundfile.write(folder / "residuals.flac", wave, RATE_HZ)
+    told = {"singer": asdict(singer), "tempo_bpm": song.tempo_bpm, "form": song.form}
+    partial = folder / f"song.json.{os.getpid()}"
+    partial.write_text(json.dumps(told, indent=1))
+    partial.replace(_told(directory, number))
+
+
+def _piece(directory: Path, number: int, split: str, settings: SongbookSettings) -> Piece:
+    """Return a song that has been sung as a piece of the corpus."""
+    told = json.loads(_told(directory, number).read_text())
+    name = f"song_{number:04d}"
+    return Piece(
+        identifier=f"songbook_{settings.seed}_{name}",
+        song=f"songbook_{settings.seed}_{name}",
+        split=split,
+        tempo_bpm=told["tempo_bpm"],
+        duration_seconds=settings.seconds,
+        source="songbook",
+        licence="CC0-1.0",
+        stems={"residuals": (_folder(directory, number) / "residuals.flac",)},
+        rendering=told,
+    )
