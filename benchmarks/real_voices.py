@@ -4,12 +4,14 @@
     dpkg-deb -x hedgewars-data*.deb hedgewars
     python benchmarks/real_voices.py hedgewars --corpus data/band [--model stemwise] [--split valid]
 
-The folder holds the game Hedgewars' voices (GPL-2), one folder for each of its speakers, whose
-calls are put one after the other to stretches of ten seconds; the pack Singer sings them. Each
-stretch is laid over a segment of another song of the corpus, of the given split, as loud as it.
-*Share*: of the voice's band magnitudes, what each part's mask lets through, all that sounds being
-shared out: the voice should go to the residuals. *Moved*: mean cosine of each part's vector with
-that of the same music without the voice, where the part sounds.
+The folder holds the voices of the game Hedgewars (GFDL-1.3), one folder for each of its speakers,
+whose calls are put one after the other to stretches of ten seconds; the speaker Singer sings them,
+and Robot, which is no person, is left out. Each stretch is laid over a segment of another song of
+the corpus, of the given split, as loud as it. *Share*: of the voice's band magnitudes, what each
+part's mask lets through, all that sounds being shared out: the voice should go to the residuals.
+*Ideal*: the same with ideal masks, the voice being one of the residuals: where it is covered, no
+mask sets it free. *Moved*: mean cosine of each part's vector with that of the same music without
+the voice, where the part sounds.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from stemwise.library.embed import one_thread
 from stemwise.models.checkpoint import load_model
 from stemwise.parts import PARTS
 
+RESIDUALS = PARTS.index("residuals")
 SHORTEST_SECONDS = 0.5  # of a call
 MOST = 6  # stretches of a speaker
 
@@ -63,7 +66,7 @@ def main():
     segments = bank.segments(given.split, seconds, seconds / 2)
     speakers = stretches(given.folder, model.sample_rate_hz, segments.length_samples)
     chance = np.random.default_rng(0)
-    shares, moved = {}, []
+    of_speaker, ideal, moved = {}, [], []
     with one_thread(), torch.inference_mode():
         for speaker, voices in speakers.items():
             own = []
@@ -73,22 +76,27 @@ def main():
                     int(segments.pieces[segments.rows[number]]),
                     int(segments.starts[number]),
                 )
-                music = sum(bank.stem(piece, i, start, len(voice)) for i in range(len(PARTS)))
+                stems = np.stack(
+                    [bank.stem(piece, i, start, len(voice)) for i in range(len(PARTS))]
+                )
+                music = stems.sum(axis=0)
                 sung = voice * level(music)
-                both = torch.from_numpy(np.stack([music + sung, sung]).astype(np.float32))
-                mixture, alone = network.see(both)
+                stems[RESIDUALS] += sung
+                bands = network.see(torch.from_numpy(np.stack([music + sung, sung, *stems])))
+                mixture, alone, true = bands[0], bands[1], bands[2:] / bands[2:].sum(dim=0)
                 masks = network.masks(mixture[None])[0]
-                own.append((masks * alone).sum(dim=(1, 2)) / alone.sum())
+                shares = [(mask * alone).sum(dim=(1, 2)) / alone.sum() for mask in (masks, true)]
+                own.append(shares[0].numpy())
+                ideal.append(shares[1].numpy())
                 before, after = (describe_segment(one, model)[0] for one in (music, music + sung))
                 cosines = (before * after).sum(axis=1)
                 moved.append(np.where(segments.table[number], cosines, np.nan))
-            shares[speaker] = torch.stack(own).numpy()
-    print(f"{model.name} ({model.fingerprint}), {len(shares)} speakers, {len(moved)} segments")
+            of_speaker[speaker] = np.stack(own)
+    print(f"{model.name} ({model.fingerprint}), {len(of_speaker)} speakers, {len(moved)} segments")
     print("share of the voice: " + ", ".join(PARTS))
-    for speaker, own in shares.items():
-        print(f"{speaker:12}", " ".join(f"{100 * share:5.1f}" for share in own.mean(axis=0)))
-    every = np.concatenate(list(shares.values())).mean(axis=0)
-    print(f"{'all':12}", " ".join(f"{100 * share:5.1f}" for share in every))
+    rows = of_speaker | {"all": np.concatenate(list(of_speaker.values())), "ideal": ideal}
+    for name, row in rows.items():
+        print(f"{name:12}", " ".join(f"{100 * share:5.1f}" for share in np.mean(row, axis=0)))
     means = np.nanmean(moved, axis=0)
     print(f"{'moved':12}", " ".join(f"{cosine:5.3f}" for cosine in means))
 
