@@ -234,7 +234,7 @@ def _document(directory: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CorpusError(
             f"no {MANIFEST_NAME} in {directory}; make a corpus with stemwise data band, "
-            "stemwise data slakh or stemwise data folder"
+            "stemwise data slakh, stemwise data folder or stemwise data songbook"
         ) from None
     except (OSError, ValueError) as error:
         raise CorpusError(f"{path} cannot be read ({error}); make the corpus again") from None
