@@ -20,8 +20,8 @@ __all__ = [
     "Section",
     "SegmentSettings",
     "StageSettings",
+    "TimbreSettings",
     "TripletSettings",
-    "VoiceSettings",
 ]
 
 
@@ -174,7 +174,7 @@ class ContrastiveSettings(BatchSettings):
         return self.separated_mixtures if self.separation else 0
 
 
-class VoiceSettings(Section):
+class TimbreSettings(Section):
     """How far a drawn stem is made another, alike in both of a piece's segments."""
 
     semitones: float = Field(
@@ -209,7 +209,7 @@ class MaskedSettings(BatchSettings):
         default=False, description="Is the head of presence taught beside the masks?",
         exclude_if=lambda told: not told,
     )  # fmt: skip
-    voices: VoiceSettings | None = Field(
+    timbres: TimbreSettings | None = Field(
         default=None, description="What each drawn stem is made into; by default nothing else.",
         exclude_if=lambda told: told is None,
     )  # fmt: skip

@@ -1,7 +1,7 @@
 import torch
 
-from stemwise.stage_settings import VoiceSettings
-from stemwise.training.augmentation import Voices, equaliser, played
+from stemwise.stage_settings import TimbreSettings
+from stemwise.training.augmentation import Timbres, equaliser, played
 
 RATE_HZ = 8000
 
@@ -44,31 +44,31 @@ def test_what_is_drawn_follows_the_generator_or_torch_itself():
         assert torch.equal(draw(None), first)
 
 
-def voiced(sound, labels, jitter=0.0, **told):
+def retimbred(sound, labels, jitter=0.0, **told):
     torch.manual_seed(0)
     nothing = {"semitones": 0.0, "drive_db": 0.0, "colour_deviation_db": 0.0, "rooms": 0.0}
-    return Voices(labels, VoiceSettings(**nothing | told), RATE_HZ).played(sound, jitter)
+    return Timbres(labels, TimbreSettings(**nothing | told), RATE_HZ).played(sound, jitter)
 
 
-def test_stems_of_one_label_get_one_voice_and_others_others():
+def test_stems_of_one_label_get_one_timbre_and_others_others():
     noise = torch.randn(RATE_HZ, generator=chance()).expand(4, 5, -1)
     labels = torch.tensor([7, 7, 9, 7])[:, None] * 10 + torch.arange(5)
     for told in (
         {"semitones": 3.0}, {"drive_db": 12.0}, {"colour_deviation_db": 4.0}, {"rooms": 1.0}
     ):  # fmt: skip
-        heard = voiced(noise, labels, **told)
+        heard = retimbred(noise, labels, **told)
         torch.testing.assert_close(heard[1], heard[0])
         torch.testing.assert_close(heard[3], heard[0])
         others = [heard[0, 0], *heard[2], *heard[0, 1:]]
         differ = sum((a - b[: len(a)]).abs().max() > 0.01 for a in others for b in others)
         assert differ > 40, told  # of 90; drive leaves half as they are
-    assert voiced(noise, labels) is noise
+    assert retimbred(noise, labels) is noise
 
 
-def test_a_voice_shifts_both_segments_and_leaves_them_their_own_speeds():
+def test_a_timbre_shifts_both_segments_and_leaves_them_their_own_speeds():
     n = torch.arange(RATE_HZ)
     tones = torch.sin(2 * torch.pi * 500 * n / RATE_HZ).expand(2, 40, -1)
-    heard = voiced(tones, torch.arange(40).expand(2, -1), jitter=0.5, semitones=4.0)
+    heard = retimbred(tones, torch.arange(40).expand(2, -1), jitter=0.5, semitones=4.0)
     assert heard.shape == (2, 40, int((RATE_HZ - 1) / 2 ** (4.5 / 12)))
     peaks_hz = torch.fft.rfft(heard, 16 * RATE_HZ).abs().argmax(dim=-1) / 16
     semitones = 12 * torch.log2(peaks_hz / 500)
@@ -77,9 +77,9 @@ def test_a_voice_shifts_both_segments_and_leaves_them_their_own_speeds():
     assert 0.1 < apart.mean() < apart.max() < 1.02
 
 
-def test_a_driven_voice_is_denser_at_its_level():
+def test_a_driven_timbre_is_denser_at_its_level():
     noise = 0.1 * torch.randn(200, RATE_HZ, generator=chance())
-    heard = voiced(noise, torch.arange(200), drive_db=12.0)
+    heard = retimbred(noise, torch.arange(200), drive_db=12.0)
     level = heard.square().mean(dim=-1).sqrt()
     torch.testing.assert_close(level, noise.square().mean(dim=-1).sqrt(), rtol=1e-3, atol=0)
     crest = heard.abs().amax(dim=-1) / level
@@ -88,10 +88,10 @@ def test_a_driven_voice_is_denser_at_its_level():
     assert crest[~untouched].min() < 2 < 3 < crest[untouched].min()
 
 
-def test_a_coloured_voice_is_smooth_over_octaves():
+def test_a_coloured_timbre_is_smooth_over_octaves():
     impulses = torch.zeros(200, RATE_HZ)
     impulses[:, RATE_HZ // 2] = 1
-    heard = voiced(impulses, torch.arange(200), colour_deviation_db=4.0)
+    heard = retimbred(impulses, torch.arange(200), colour_deviation_db=4.0)
     gains_db = 20 * torch.fft.rfft(heard).abs().log10()
     octaves = gains_db[:, [63, 125, 250, 500, 1000, 2000, 3999]]
     steps_db = octaves.diff(dim=1)
@@ -99,10 +99,10 @@ def test_a_coloured_voice_is_smooth_over_octaves():
     assert gains_db[:, 100:].diff(dim=1).abs().max() < 0.5
 
 
-def test_a_voice_in_a_room_goes_on_and_dies_away():
+def test_a_timbre_in_a_room_goes_on_and_dies_away():
     impulses = torch.zeros(200, 2 * RATE_HZ)
     impulses[:, 10] = 1
-    heard = voiced(impulses, torch.arange(200), rooms=0.5)
+    heard = retimbred(impulses, torch.arange(200), rooms=0.5)
     torch.testing.assert_close(heard.norm(dim=1), torch.ones(200), rtol=1e-2, atol=0)
     rest = heard[:, 11:] / heard[:, 10:11]
     wet_db = 20 * rest.norm(dim=1).clamp(min=1e-6).log10()

@@ -118,12 +118,12 @@ def test_stems_at_speeds_of_their_own_are_learnt_by_heart(source):
     assert last["separation"] < 0.9 * first["separation"]
 
 
-VOICES = "masked.voices={semitones=2.0, drive_db=6.0, colour_deviation_db=3.0, rooms=0.5}"
+TIMBRES = "masked.timbres={semitones=2.0, drive_db=6.0, colour_deviation_db=3.0, rooms=0.5}"
 
 
-def test_stems_with_voices_of_their_own_are_learnt_by_heart(source):
+def test_stems_with_timbres_of_their_own_are_learnt_by_heart(source):
     stage, settings = stage_of(
-        VOICES, "masked.separation_only_steps=0", "masked.eq_deviation_db=0.0"
+        TIMBRES, "masked.separation_only_steps=0", "masked.eq_deviation_db=0.0"
     )
     batch = ContrastiveBatches(source, settings, epoch=0)[0]
     stems = stage._played(batch)

@@ -10,12 +10,12 @@ import torch
 from scipy.fft import next_fast_len
 from torch.nn import functional
 
-from stemwise.stage_settings import VoiceSettings
+from stemwise.stage_settings import TimbreSettings
 
-__all__ = ["Voices", "equaliser", "played"]
+__all__ = ["Timbres", "equaliser", "played"]
 
 NODES = 6  # of the random equaliser, evenly over the bands
-LOWEST_HZ = 40.0  # of a voice's colour; below, as there
+LOWEST_HZ = 40.0  # of a timbre's colour; below, as there
 ROOM_SECONDS = 0.5  # what is kept of a room's answer
 DECAY_SECONDS = 0.2, 1.2  # until a room's answer is down by 60 dB
 WET_DB = -20.0, 0.0  # a room's answer against what is played
@@ -77,32 +77,32 @@ def played(
     return low + (times - before) * (high - low)
 
 
-class Voices:
+class Timbres:
     """Makes stems others than they are, as if played and recorded elsewhere; each label its own.
 
     All stems of one label, such as both segments of a piece, are made the same: so it is another
     instrument to learn from, where `equaliser` and `played` are what is not to matter.
 
     Args:
-        labels: (...) integers; stems of one label get one voice.
-        settings: how far a voice may go.
+        labels: (...) integers; stems of one label get one timbre.
+        settings: how far a timbre may go.
         sample_rate_hz: of the stems.
     """
 
-    def __init__(self, labels: torch.Tensor, settings: VoiceSettings, sample_rate_hz: int) -> None:
-        names, self.voices = torch.unique(labels, return_inverse=True)
-        self.settings, self.rate = settings, sample_rate_hz
-        self.shifts = self._evenly(len(names), -settings.semitones, settings.semitones)
-        self.drives_db = self._evenly(len(names), -settings.drive_db, settings.drive_db)
+    def __init__(self, labels: torch.Tensor, settings: TimbreSettings, sample_rate_hz: int) -> None:
+        names, self.which = torch.unique(labels, return_inverse=True)
         self.count, self.device = len(names), labels.device
+        self.settings, self.rate = settings, sample_rate_hz
+        self.shifts = self._evenly(-settings.semitones, settings.semitones)
+        self.drives_db = self._evenly(-settings.drive_db, settings.drive_db)
 
-    def _evenly(self, count: int, low: float, high: float) -> torch.Tensor:
-        return low + (high - low) * torch.rand(count, device=self.voices.device)
+    def _evenly(self, low: float, high: float) -> torch.Tensor:
+        return low + (high - low) * torch.rand(self.count, device=self.device)
 
     def played(self, sound: torch.Tensor, semitones: float) -> torch.Tensor:
         """Return the stems (..., N) as `played` does, shifted besides, and coloured (..., N')."""
         own = played(
-            sound, semitones, shifts=self.shifts[self.voices], widest=self.settings.semitones
+            sound, semitones, shifts=self.shifts[self.which], widest=self.settings.semitones
         )
         return self._recorded(self._driven(own))
 
@@ -111,7 +111,7 @@ class Voices:
         if not self.settings.drive_db:
             return sound
         level = _level(sound)
-        drive = 10 ** (self.drives_db[self.voices, None] / 20)
+        drive = 10 ** (self.drives_db[self.which, None] / 20)
         bent = (sound * (drive / level)).tanh()
         return torch.where(drive > 1, bent * (level / _level(bent)), sound)
 
@@ -122,24 +122,24 @@ class Voices:
         answer = self._answers()
         size = cast(int, next_fast_len(sound.shape[-1] + answer.shape[-1], real=True))
         response = self._colours(size) * (1 + torch.fft.rfft(answer, size))
-        spectrum = torch.fft.rfft(sound, size) * response[self.voices]
+        spectrum = torch.fft.rfft(sound, size) * response[self.which]
         heard: torch.Tensor = torch.fft.irfft(spectrum, size)[..., : sound.shape[-1]]
         return heard * (_level(sound) / _level(heard))
 
     def _answers(self) -> torch.Tensor:
-        """Return what each voice's room adds to an impulse, (voices, samples)."""
+        """Return what each timbre's room adds to an impulse, (timbres, samples)."""
         times = torch.arange(1, round(ROOM_SECONDS * self.rate), device=self.device) / self.rate
         shortest, longest = DECAY_SECONDS
-        decay = shortest * (longest / shortest) ** self._evenly(self.count, 0.0, 1.0)
+        decay = shortest * (longest / shortest) ** self._evenly(0.0, 1.0)
         noise = torch.randn(self.count, len(times), device=self.device)
         answer = noise * 10 ** (-3 * times / decay[:, None])
-        wet = 10 ** (self._evenly(self.count, *WET_DB) / 20)
+        wet = 10 ** (self._evenly(*WET_DB) / 20)
         inside = torch.rand(self.count, device=self.device) < self.settings.rooms
         length = torch.linalg.vector_norm(answer, dim=1)
         return functional.pad(answer * (wet * inside / length)[:, None], (1, 0))
 
     def _colours(self, size: int) -> torch.Tensor:
-        """Return the gain of each voice at each frequency, (voices, size // 2 + 1)."""
+        """Return the gain of each timbre at each frequency, (timbres, size // 2 + 1)."""
         nodes = torch.randn(self.count, NODES, device=self.device)
         frequency = torch.fft.rfftfreq(size, 1 / self.rate, device=self.device)
         octave = (frequency.clamp(min=LOWEST_HZ) / LOWEST_HZ).log2()

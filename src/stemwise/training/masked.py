@@ -16,7 +16,7 @@ from stemwise import losses
 from stemwise.models.direct_mask import DirectMask
 from stemwise.parts import PARTS
 from stemwise.recipe import MaskedSettings, PresenceSettings
-from stemwise.training.augmentation import Voices, equaliser, played
+from stemwise.training.augmentation import Timbres, equaliser, played
 from stemwise.training.batches import Batch
 from stemwise.training.contrast import BatchStage
 from stemwise.training.stages import Stage
@@ -64,12 +64,12 @@ class MaskedStage(BatchStage):
         }
 
     def _played(self, batch: Batch) -> torch.Tensor:
-        """Return the drawn stems (B, 5, N') as they are played, with the voices of their pieces."""
+        """Return the drawn stems (B, 5, N') as they are played, with their pieces' timbres."""
         stems, settings = batch["stems"], self.settings
-        if settings.voices is None:
+        if settings.timbres is None:
             return played(stems, settings.speed_semitones)
-        voices = Voices(batch["labels"], settings.voices, self.network.shape.sample_rate_hz)
-        return voices.played(stems, settings.speed_semitones)
+        timbres = Timbres(batch["labels"], settings.timbres, self.network.shape.sample_rate_hz)
+        return timbres.played(stems, settings.speed_semitones)
 
     def _places(self, mixtures: int) -> torch.Tensor:
         """Return which drawn mixture each stem of each mixture is from (B, I).
