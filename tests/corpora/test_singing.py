@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import pyworld
+import soundfile
 
 from stemwise.corpora import singing
 from stemwise.corpora.singing import RATE_HZ, Singer, Song, cast, compose, sing
@@ -100,3 +101,15 @@ def test_without_the_synthesiser_one_line_says_what_to_do(monkeypatch):
     monkeypatch.undo()
     with pytest.raises(CorpusError, match="fails on the voice nobody"):
         sing(dataclasses.replace(TENOR, voice="nobody"), song((0.0, 2.0, 0, 0)), 6.0, chance())
+
+
+def test_a_synthesiser_that_says_nothing_is_one_clear_line(monkeypatch, tmp_path):
+    silent = tmp_path / "silent.wav"
+    soundfile.write(silent, np.zeros(100), RATE_HZ)
+
+    class Said:
+        stdout = silent.read_bytes()
+
+    monkeypatch.setattr(singing.subprocess, "run", lambda *_args, **_told: Said)
+    with pytest.raises(CorpusError, match=r"says 'la' in the voice it\+m3 as 100 samples"):
+        sing(TENOR, song((0.0, 2.0, 0, 0)), 6.0, chance())

@@ -251,7 +251,11 @@ def _said(voice: str, text: str) -> NDArray[np.float64]:
     except subprocess.CalledProcessError as error:
         raise CorpusError(f"eSpeak NG fails on the voice {voice}: {error.stderr!r}") from None
     wave, rate_hz = soundfile.read(io.BytesIO(said.stdout))
-    assert rate_hz == RATE_HZ, rate_hz
+    if rate_hz != RATE_HZ or not np.any(wave):
+        raise CorpusError(
+            f"eSpeak NG says {text!r} in the voice {voice} as {len(wave)} samples at {rate_hz} Hz, "
+            f"wanted sound at {RATE_HZ} Hz; install Debian's espeak-ng"
+        )
     return np.ascontiguousarray(wave, np.float64)
 
 
