@@ -33,14 +33,15 @@ from stemwise.stage_settings import (
     Section,
     SegmentSettings,
     StageSettings,
+    TimbreSettings,
     TripletSettings,
 )
 
 __all__ = [
     "BatchSettings", "CascadeRecipe", "CleanRecipe", "ContrastiveSettings", "DirectMaskRecipe",
     "DirectRecipe", "HeadsSettings", "LengthenedSettings", "MaskedSettings", "PresenceSettings",
-    "PretrainingSettings", "Recipe", "SegmentSettings", "StageSettings", "TripletSettings",
-    "load_recipe",
+    "PretrainingSettings", "Recipe", "SegmentSettings", "StageSettings", "TimbreSettings",
+    "TripletSettings", "load_recipe",
 ]  # fmt: skip
 
 

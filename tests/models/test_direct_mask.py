@@ -118,7 +118,7 @@ def test_the_head_hears_a_rest_of_a_stretch():
     masks[:, 1, :, : frames // 4] = 0  # rests for 2.5 s
     masks[:, 2, :, ::2] = 0  # comes and goes: half as much, but everywhere
     masks[:, 3, :, : frames // 8] = 0  # rests for 1.25 s
-    cues = network._cues(masks, torch.zeros(1, 5, 3, 4), mel)[0]
+    cues = network.cues_of(masks, torch.zeros(1, 5, 3, 4), mel)[0]
     assert cues.shape == (3 * 5 * 3 + 5,)
     expected = torch.tensor([0.2, 0.0, 0.1, 0.1, 0.2])
     torch.testing.assert_close(cues[:5].exp(), expected + 1e-4, atol=5e-3, rtol=0)
@@ -129,7 +129,7 @@ def test_the_head_hears_the_bottleneck_over_time():
     network = made("direct-mask", presence="linear")
     mel = torch.ones(1, 20, 50)
     deep = noise(1, 5, 3, 4)
-    cues = network._cues(torch.full((1, 5, 20, 50), 0.2), deep, mel)[0, 5:].reshape(3, 15)
+    cues = network.cues_of(torch.full((1, 5, 20, 50), 0.2), deep, mel)[0, 5:].reshape(3, 15)
     for found, wanted in zip(
         cues, (deep.mean(-1), deep.min(-1).values, deep.max(-1).values), strict=True
     ):

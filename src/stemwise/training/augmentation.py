@@ -10,7 +10,7 @@ import torch
 from scipy.fft import next_fast_len
 from torch.nn import functional
 
-from stemwise.stage_settings import TimbreSettings
+from stemwise.recipe import TimbreSettings
 
 __all__ = ["Timbres", "equaliser", "played"]
 
