@@ -27,7 +27,7 @@ def fundamental_hz(wave):
     return float(np.median(pitch[pitch > 0]))
 
 
-def alone(monkeypatch):
+def alone():
     """Let everybody sing alone."""
 
     class Alone:
@@ -43,9 +43,9 @@ def alone(monkeypatch):
     return Alone(chance())
 
 
-def test_the_melody_is_sung(monkeypatch):
+def test_the_melody_is_sung():
     melody = song((0.0, 2.0, 0, 0), (2.0, 2.0, 4, 1), (4.0, 2.0, 7, 0), (6.0, 2.0, 2, 1))
-    wave = sing(TENOR, melody, 8.0, alone(monkeypatch))
+    wave = sing(TENOR, melody, 8.0, alone())
     assert wave.shape == (8 * RATE_HZ,)
     assert wave.dtype == np.float32
     for second, semitones in ((1, 0), (3, 7), (5, 12), (7, 4)):
@@ -64,8 +64,8 @@ def test_a_vibrato_moves_the_pitch_at_its_rate():
     assert np.argmax(spectrum) / 4 == pytest.approx(5.0)
 
 
-def test_rests_are_silent_and_phrases_come_back(monkeypatch):
-    wave = sing(TENOR, song((0.0, 4.0, 0, 0), rest_beats=4.0), 24.0, alone(monkeypatch))
+def test_rests_are_silent_and_phrases_come_back():
+    wave = sing(TENOR, song((0.0, 4.0, 0, 0), rest_beats=4.0), 24.0, alone())
     loud = np.sqrt(np.mean(wave.reshape(24, RATE_HZ) ** 2, axis=1))
     assert (loud[[0, 1, 2, 12, 13, 14]] > 0.02).all()
     assert (loud[[5, 6, 10, 11, 17, 18, 22, 23]] < 1e-3).all()
