@@ -133,13 +133,14 @@ def data_join(
     out: Annotated[Path, typer.Argument(help="Folder of the corpus; an earlier run goes on.")],
     corpora: Annotated[list[Path], typer.Argument(help="Corpora to join, as they are.")],
     rate: BankRate = 22050,
+    partial: Annotated[bool, typer.Option(help="Leave out the pieces with a problem.")] = False,
     jobs: Jobs = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make several corpora one, each piece in its split; the stems stay where they are."""
     from stemwise.corpora.making import join
 
-    _make_corpus(out, join(corpora), rate, False, jobs, as_json)
+    _make_corpus(out, join(corpora), rate, partial, jobs, as_json)
 
 
 def _make_corpus(
