@@ -9,7 +9,7 @@ STAMPS := $(VENV)/stamps
 TEST_PACKAGES := libfluidsynth3 timgm6mb-soundfont espeak-ng
 BROWSER_PACKAGES := chromium
 RENDER_PACKAGES := $(TEST_PACKAGES) fluid-soundfont-gm opl3-soundfont \
-  musescore-general-soundfont-small avldrums.lv2-soundfont
+  musescore-general-soundfont-small avldrums.lv2-soundfont klettres-data
 APT := DEBIAN_FRONTEND=noninteractive $(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get
 
 .PHONY: demo test check docs bench benchmark render clean
@@ -57,7 +57,7 @@ bench: $(STAMPS)/test
 benchmark: render
 	$(BIN)/python benchmarks/open/run.py
 
-# What `stemwise data band` and `stemwise data songbook` need: the synthesizers and all soundfonts (about 350 MB).
+# What `stemwise data band` and `stemwise data songbook` need: the synthesizers, all soundfonts and voices (about 400 MB).
 render: $(STAMPS)/test system-render
 
 .PHONY: system-test system-render

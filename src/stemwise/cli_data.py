@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stemwise import console
-from stemwise.errors import EXIT_SOME_FAILED, extra
+from stemwise.errors import EXIT_SOME_FAILED, CorpusError, extra
 
 if TYPE_CHECKING:
     from stemwise.corpora.making import Found
@@ -117,15 +117,35 @@ def data_songbook(
     test: Annotated[int, typer.Option(min=0, help="Songs to test on.")] = 0,
     seconds: Annotated[float, typer.Option(min=6, max=3600, help="Length of a song.")] = 80.0,
     seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    voices: Annotated[
+        Path | None,
+        typer.Option(help="Folder with a folder of recorded syllables or words for each person."),
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of these recordings.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes; default: the CPU cores.")] = None,
 ) -> None:
     """Let a computer sing songs, residuals without a band; run it again to go on."""
     with extra("render"):
+        from stemwise.corpora.singing import Person, people_in
         from stemwise.corpora.songbook import SongbookSettings, make_songbook
     settings = SongbookSettings(train, valid, test, seconds, seed)
+    people: list[Person] = []
+    problems: list[str] = []
+    if voices is not None:
+        if licence is None:
+            raise CorpusError("people's recordings need their licence told: --licence")
+        people, problems = people_in(voices)
+        settings = dataclasses.replace(settings, voices=str(voices.absolute()), licence=licence)
+    for problem in problems:
+        console.remark(problem)
     with console.progress("songs sung") as progress:
-        pieces = make_songbook(out, settings, jobs=jobs or os.cpu_count() or 1, progress=progress)
+        pieces = make_songbook(
+            out, settings, people, jobs=jobs or os.cpu_count() or 1, progress=progress
+        )
     print(f"{out}: {len(pieces)} songs of {seconds:g} s")
+    if problems:
+        print(f"recordings left out: {len(problems)}")
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 @data_app.command("join")

@@ -2,13 +2,14 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
 from made_corpus import RATE_HZ, write_corpus
 from stemwise.cli import app
 from stemwise.corpora import songbook
 from stemwise.corpora.bank import bank_of
-from stemwise.corpora.piece import check_audio, check_pieces, read_manifest
+from stemwise.corpora.piece import check_audio, check_pieces, read_about, read_manifest
 from stemwise.errors import CorpusError
 
 
@@ -35,6 +36,28 @@ def test_a_songbook_is_a_corpus_of_residuals(songs):
     assert len({piece.rendering["singer"]["voice"] for piece in pieces}) == 3
 
 
+def test_people_sing_under_their_own_licence(tmp_path):
+    for k in range(8):
+        wave = np.sin(np.arange(RATE_HZ // 2) * (0.05 + 0.001 * k))
+        (tmp_path / "voices" / "anna").mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / "voices" / "anna" / f"{k}.wav", wave, RATE_HZ)
+    (tmp_path / "voices" / "anna" / "broken.wav").write_bytes(b"RIFF and no more")
+    asked = ("data", "songbook", tmp_path / "out", "--train", 6, "--seconds", 6, "--jobs", 1)
+    told = run(*asked, "--voices", tmp_path / "voices")
+    assert isinstance(told.exception, CorpusError)
+    assert "--licence" in str(told.exception)
+    told = run(*asked, "--voices", tmp_path / "voices", "--licence", "CC-BY-4.0")
+    assert told.exit_code == 3, told.output
+    assert "recordings left out: 1" in told.stdout
+    assert "broken.wav" in told.stderr
+    licences = {
+        piece.rendering["singer"]["voice"] == "anna": piece.licence
+        for piece in read_manifest(tmp_path / "out")
+    }
+    assert licences == {True: "CC-BY-4.0", False: "CC0-1.0"}
+    assert read_about(tmp_path / "out")["licence"] == "CC-BY-4.0 and CC0-1.0"
+
+
 def test_it_goes_on_and_keeps_what_is_there(songs, tmp_path, monkeypatch):
     partly = tmp_path / "partly"
     partly.mkdir()
@@ -45,7 +68,7 @@ def test_it_goes_on_and_keeps_what_is_there(songs, tmp_path, monkeypatch):
     sung = []
     once = songbook._sung
     monkeypatch.setattr(songbook, "ProcessPoolExecutor", InPlace)
-    monkeypatch.setattr(songbook, "_sung", lambda *a: sung.append(a[2]) or once(*a))
+    monkeypatch.setattr(songbook, "_sung", lambda *a: sung.append(a[3]) or once(*a))
     told = run("data", "songbook", partly, "--train", 2, "--test", 1, "--seconds", 6)
     assert told.exit_code == 0, told.output
     assert sung == [1]

@@ -230,14 +230,16 @@ def _events(
     return events
 
 
-def apply_effects(audio: Audio, effects: Sequence[Mapping[str, Any]]) -> Audio:
+def apply_effects(
+    audio: Audio, effects: Sequence[Mapping[str, Any]], rate_hz: int = SAMPLE_RATE_HZ
+) -> Audio:
     """Return `audio` (N,) through the chain, entered at -20 dBFS RMS; silence stays silence."""
     rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
     if not effects or rms == 0:
         return audio
     gain = 10 ** (EFFECTS_RMS_DBFS / 20) / rms
     board = Pedalboard([_plugin(effect) for effect in effects])
-    wet: Audio = board((audio * gain).astype(np.float32), SAMPLE_RATE_HZ, reset=True)
+    wet: Audio = board((audio * gain).astype(np.float32), rate_hz, reset=True)
     return wet[: len(audio)]
 
 

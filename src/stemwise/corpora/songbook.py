@@ -3,7 +3,7 @@
 import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -15,11 +15,14 @@ import soundfile
 
 from stemwise.corpora.making import claim
 from stemwise.corpora.piece import Piece, write_manifest
-from stemwise.corpora.singing import RATE_HZ, cast, compose, sing
+from stemwise.corpora.rendering import apply_effects
+from stemwise.corpora.singing import RATE_HZ, Person, cast, compose, leveled, sing
+from stemwise.corpora.sounds import draw_effects
 
 __all__ = ["SongbookSettings", "make_songbook"]
 
-FORMAT = 1
+FORMAT = 2
+OWN_LICENCE = "CC0-1.0"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class SongbookSettings:
         test: songs to test on.
         seconds: length of each.
         seed: of every draw.
+        voices: folder with the people's recordings, if there are any.
+        licence: of these recordings, and so of the songs that they sing.
     """
 
     train: int
@@ -39,6 +44,8 @@ class SongbookSettings:
     test: int
     seconds: float
     seed: int
+    voices: str | None = None
+    licence: str = OWN_LICENCE
 
     def splits(self) -> list[str]:
         """Return the split of each song."""
@@ -49,13 +56,15 @@ class SongbookSettings:
 def make_songbook(
     directory: Path,
     settings: SongbookSettings,
+    people: Sequence[Person] = (),
     *,
     jobs: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Piece]:
     """Sing the songs that are missing, write the manifest and return the pieces.
 
-    Raises `CorpusError` if the folder was made with other settings, or without eSpeak NG.
+    The people are those of the folder `settings.voices`. Raises `CorpusError` if the folder was
+    made with other settings, or without eSpeak NG.
     """
     claim(directory, asdict(settings) | {"format": FORMAT})
     splits = settings.splits()
@@ -63,15 +72,16 @@ def make_songbook(
     done = len(splits) - len(missing)
     progress(done, len(splits))
     with ProcessPoolExecutor(max(1, min(jobs, len(missing))), get_context("spawn")) as pool:
-        told = (itertools.repeat(directory), itertools.repeat(settings), missing)
-        for _ in pool.map(_sung, *told):
+        told = (itertools.repeat(directory), itertools.repeat(settings), itertools.repeat(people))
+        for _ in pool.map(_sung, *told, missing):
             done += 1
             progress(done, len(splits))
     pieces = [_piece(directory, k, split, settings) for k, split in enumerate(splits)]
     about = {
         "corpus": "Stemwise songbook",
         "citation": "Stemwise: songs drawn by chance, spoken by eSpeak NG and sung by WORLD",
-        "licence": "CC0-1.0",
+        "licence": " and ".join(sorted({piece.licence for piece in pieces})),
+        "people": {person.name: len(person.recordings) for person in people},
         "seed": settings.seed,
         "settings": asdict(settings),
         "versions": {name: version(name) for name in ("stemwise", "pyworld-prebuilt", "numpy")},
@@ -88,16 +98,26 @@ def _told(directory: Path, number: int) -> Path:
     return _folder(directory, number) / "song.json"
 
 
-def _sung(directory: Path, settings: SongbookSettings, number: int) -> None:
+def _sung(
+    directory: Path, settings: SongbookSettings, people: Sequence[Person], number: int
+) -> None:
     """Sing one song and keep it; what is told of it is written last."""
     chance = np.random.default_rng([settings.seed, number])
-    singer = cast(chance)
+    singer = cast(chance, people)
     song = compose(chance, singer)
-    wave = sing(singer, song, settings.seconds, chance)
+    effects = draw_effects(chance, "residuals", driven=False)
+    dry = sing(singer, song, settings.seconds, chance)
+    wave = leveled(apply_effects(dry, effects, RATE_HZ))
     folder = _folder(directory, number)
     folder.mkdir(parents=True, exist_ok=True)
     soundfile.write(folder / "residuals.flac", wave, RATE_HZ)
-    told = {"singer": asdict(singer), "tempo_bpm": song.tempo_bpm, "form": song.form}
+    told = {
+        "singer": asdict(singer) | {"syllables": [Path(s).name for s in singer.syllables]},
+        "recorded": any(isinstance(syllable, Path) for syllable in singer.syllables),
+        "tempo_bpm": song.tempo_bpm,
+        "form": song.form,
+        "effects": effects,
+    }
     partial = folder / f"song.json.{os.getpid()}"
     partial.write_text(json.dumps(told, indent=1))
     partial.replace(_told(directory, number))
@@ -114,7 +134,7 @@ def _piece(directory: Path, number: int, split: str, settings: SongbookSettings)
         tempo_bpm=told["tempo_bpm"],
         duration_seconds=settings.seconds,
         source="songbook",
-        licence="CC0-1.0",
+        licence=settings.licence if told["recorded"] else OWN_LICENCE,
         stems={"residuals": (_folder(directory, number) / "residuals.flac",)},
         rendering=told,
     )

@@ -21,6 +21,7 @@ __all__ = [
     "SOUNDFONTS",
     "Sound",
     "SoundFont",
+    "draw_effects",
     "draw_sound",
     "find_soundfonts",
     "generator",
@@ -188,7 +189,7 @@ def draw_sound(
         programs=drawn,
         tuning_cents=round(tuning_cents, 2),
         offset_db=round(float(np.clip(random.normal(0, 3), -6, 6)), 2),
-        effects=_draw_effects(random, part, driven=bool({29, 30} & set(drawn.values()))),
+        effects=draw_effects(random, part, driven=bool({29, 30} & set(drawn.values()))),
     )
 
 
@@ -251,7 +252,7 @@ _WET = {
 }
 
 
-def _draw_effects(
+def draw_effects(
     random: np.random.Generator, part: str, *, driven: bool
 ) -> tuple[Mapping[str, Any], ...]:
     """Draw the chain; every number is drawn whether used or not, so one chance moves no other."""
