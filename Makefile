@@ -10,6 +10,7 @@ TEST_PACKAGES := libfluidsynth3 timgm6mb-soundfont espeak-ng
 BROWSER_PACKAGES := chromium
 RENDER_PACKAGES := $(TEST_PACKAGES) fluid-soundfont-gm opl3-soundfont \
   musescore-general-soundfont-small avldrums.lv2-soundfont klettres-data
+TWO_AT_ONCE := -n 2 --dist loadfile
 APT := DEBIAN_FRONTEND=noninteractive $(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get
 
 .PHONY: demo test check docs bench benchmark render clean
@@ -34,14 +35,14 @@ demo: $(STAMPS)/demo
 
 # The whole test suite, on the CPU.
 test: $(STAMPS)/test system-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO_AT_ONCE)
 
 # The gate: format, lint, types, tests.
 check: $(STAMPS)/test system-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO_AT_ONCE)
 
 # What is made from the code and the shipped models' reports.
 docs: $(STAMPS)/test

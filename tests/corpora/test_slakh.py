@@ -220,7 +220,9 @@ PROBLEMS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("spoil", "expected"), PROBLEMS, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(
+    ("spoil", "expected"), PROBLEMS, ids=[str(told)[:40] for _, told in PROBLEMS]
+)
 def test_a_bad_track_is_named_left_out_and_stops_no_other(copy, small_protocol, spoil, expected):
     spoil(copy / "test" / "Track01876")
     found = load_slakh(copy)

@@ -97,6 +97,13 @@ def test_a_folder_made_with_other_settings_is_refused(songs):
     assert "was made with train 2, asked is 3" in str(told.exception)
 
 
+def test_no_songs_are_no_corpus(tmp_path):
+    told = run("data", "songbook", tmp_path / "none", "--train", 0)
+    assert isinstance(told.exception, CorpusError)
+    assert "no songs are asked for" in str(told.exception)
+    assert not (tmp_path / "none").exists()
+
+
 def test_corpora_are_joined_where_they_lie(songs, tmp_path):
     write_corpus(tmp_path / "band", {"train": 2, "valid": 1})
     told = run(

@@ -18,6 +18,7 @@ from stemwise.corpora.piece import Piece, write_manifest
 from stemwise.corpora.rendering import apply_effects
 from stemwise.corpora.singing import RATE_HZ, Person, cast, compose, leveled, sing
 from stemwise.corpora.sounds import draw_effects
+from stemwise.errors import CorpusError
 
 __all__ = ["SongbookSettings", "make_songbook"]
 
@@ -64,10 +65,12 @@ def make_songbook(
     """Sing the songs that are missing, write the manifest and return the pieces.
 
     The people are those of the folder `settings.voices`. Raises `CorpusError` if the folder was
-    made with other settings, or without eSpeak NG.
+    made with other settings, if no song is asked for, or without eSpeak NG.
     """
-    claim(directory, asdict(settings) | {"format": FORMAT})
     splits = settings.splits()
+    if not splits:
+        raise CorpusError("no songs are asked for; give --train, --valid or --test above 0")
+    claim(directory, asdict(settings) | {"format": FORMAT})
     missing = [k for k in range(len(splits)) if not _told(directory, k).exists()]
     done = len(splits) - len(missing)
     progress(done, len(splits))
