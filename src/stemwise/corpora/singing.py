@@ -73,7 +73,7 @@ class Singer:
     Attributes:
         voice: of eSpeak, language+variant, or a person's name.
         lowest: note of the range; it spans an octave and a half.
-        throat: formants are at this multiple of eSpeak's.
+        throat: formants are at this multiple of what they are as spoken.
         vibrato_cents: depth.
         vibrato_hz: rate.
         breath: how much of the noise is heard, 1 as spoken.
