@@ -196,7 +196,7 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
         "masked.separation_only_steps": (2_000, 3_000), "masked.mes_every_epochs": (8, 7),
         "masked.steps": (8_000, 14_000), "lengthened.steps": (5_500, 15_000),
         "masked.steps_per_epoch": (250, 500), "lengthened.steps_per_epoch": (250, 500),
-        "lengthened.mes_every_epochs": (11, 15)}),
+        "lengthened.mes_every_epochs": (13, 15)}),
     "stemwise_adamw": ("stemwise", {
         "stages": (LONG, ("masked", "presence")),
         "model.mask_channels": ((24, 48, 96, 144, 192), (16, 32, 64, 96, 128)),
