@@ -194,7 +194,7 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
         "model.mask_channels": ((24, 48, 96, 144, 192), (8, 16, 32, 64, 96)),
         "model.channels": ((12, 24, 48, 64, 96), (6, 12, 24, 32, 48)),
         "masked.separation_only_steps": (2_000, 3_000), "masked.mes_every_epochs": (8, 7),
-        "masked.steps": (8_000, 14_000), "lengthened.steps": (5_500, 15_000),
+        "masked.steps": (8_000, 14_000), "lengthened.steps": (13_000, 15_000),
         "masked.steps_per_epoch": (250, 500), "lengthened.steps_per_epoch": (250, 500),
         "lengthened.mes_every_epochs": (13, 15)}),
     "stemwise_adamw": ("stemwise", {

@@ -8,8 +8,9 @@ beside this file and writes the tables to ``results/README.md``. Whatever is fin
 again, and what was stopped goes on: run it again at any time. Stages that recipes share are trained
 once.
 
-The corpus takes about 25 minutes of two cores, a recipe up to an hour of them, the score of one
-model some minutes. docs/results.md says what came out.
+The corpus takes about 25 minutes of two cores, a recipe up to an hour of them (``stemwise`` up to
+four), the score of one model some minutes. docs/results.md says what came out; the shipped
+``stemwise`` has heard the songbook besides (docs/data.md).
 """
 
 import argparse
