@@ -26,7 +26,7 @@ from stemwise.parts import PARTS
 from stemwise.protocols import Pseudo10x5
 from stemwise.training import runs as runs_of_training
 from stemwise.training import train, training_bank
-from stemwise.training.assembly import stage_of
+from stemwise.training.assembly import begun_network, stage_of
 from stemwise.training.setting import Setting
 from stemwise.training.units import Unit
 
@@ -172,6 +172,20 @@ def test_training_goes_on_from_the_weights_of_a_model(bank, tmp_path):
     for key, value in on.named_parameters():
         if "presence" not in key:
             torch.testing.assert_close(value, first[key], atol=1e-6, rtol=0)
+
+
+def test_training_goes_on_wider_from_the_weights_of_a_model(bank, tmp_path):
+    begun = train(small_recipe(RECIPES / "stemwise_heads.toml", epochs=2), bank,
+                  tmp_path / "begun", progress=False)  # fmt: skip
+    shape = load_model(begun).network.shape
+    wide = [width + 2 for width in shape.mask_channels]
+    recipe = small_recipe(RECIPES / "stemwise.toml", f"masked.begin_with={begun}",
+                          f"model.mask_channels={wide}", epochs=1)  # fmt: skip
+    network, _ = begun_network(recipe, Unit("masked"), {})
+    assert network.shape.mask_channels == tuple(wide)
+    bands = torch.rand(2, shape.n_mels, 40)
+    masks = load_model(begun).network.masks(bands)
+    torch.testing.assert_close(network.eval().masks(bands), masks, atol=1e-5, rtol=1e-4)
 
 
 def test_weights_of_another_shape_are_no_beginning(bank, tmp_path):

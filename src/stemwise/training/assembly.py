@@ -9,6 +9,8 @@ from stemwise.errors import RecipeError
 from stemwise.models.cascade import Clean
 from stemwise.models.checkpoint import METHODS, Network, load_model
 from stemwise.models.direct import Direct
+from stemwise.models.direct_mask import DirectMask
+from stemwise.models.widening import can_widen, widen
 from stemwise.parts import PARTS
 from stemwise.recipe import BatchSettings, Recipe, SegmentSettings
 from stemwise.training.batches import (
@@ -111,22 +113,30 @@ def begun_network(
         for earlier in before.values():
             _take_weights(network, earlier)
     if begun := getattr(getattr(recipe, unit.stage), "begin_with", ""):
-        _take_weights(network, _fitting(begun, network))
+        _begin_with(begun, network)
     return network, before
 
 
-def _fitting(name: str, network: Any) -> Network:
-    """Return the network of the model `name`; `RecipeError` if it is not of `network`'s shape."""
-    found = load_model(name).network
+def _begin_with(name: str, network: Any) -> None:
+    """Give `network` the weights of the model `name`, which is of its shape or narrower.
+
+    Raises:
+        RecipeError: it is neither.
+    """
+    found: Any = load_model(name).network
     own, other = (
         {key: value.shape for key, value in one.state_dict().items() if "presence" not in key}
         for one in (network, found)
     )
-    if own != other:
+    if own == other:
+        _take_weights(network, found)
+    elif isinstance(found, DirectMask) and can_widen(found.shape, network.shape):
+        widen(found, network)
+    else:
         raise RecipeError(
-            f"begin_with: {name} is a network of another shape; begin with one of this recipe's"
+            f"begin_with: {name} is a network of another shape; begin with one of this recipe's, "
+            "or with one that has fewer mask_channels and is the same otherwise"
         )
-    return found
 
 
 def as_used(recipe: Recipe, hop_seconds: float) -> SegmentSettings:
