@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stemwise import console
-from stemwise.errors import EXIT_SOME_FAILED, CorpusError, extra
+from stemwise.errors import EXIT_SOME_FAILED, UsageError, extra
 
 if TYPE_CHECKING:
     from stemwise.corpora.making import Found
@@ -131,9 +131,11 @@ def data_songbook(
     settings = SongbookSettings(train, valid, test, seconds, seed)
     people: list[Person] = []
     problems: list[str] = []
+    if voices is None and licence is not None:
+        raise UsageError("--licence is of people's recordings, and there are none: give --voices")
     if voices is not None:
         if licence is None:
-            raise CorpusError("people's recordings need their licence told: --licence")
+            raise UsageError("people's recordings need their licence told: --licence")
         people, problems = people_in(voices)
         settings = dataclasses.replace(settings, voices=str(voices.absolute()), licence=licence)
     for problem in problems:

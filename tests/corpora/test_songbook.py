@@ -10,7 +10,7 @@ from stemwise.cli import app
 from stemwise.corpora import songbook
 from stemwise.corpora.bank import bank_of
 from stemwise.corpora.piece import check_audio, check_pieces, read_about, read_manifest
-from stemwise.errors import CorpusError
+from stemwise.errors import CorpusError, UsageError
 
 
 def run(*words):
@@ -102,6 +102,20 @@ def test_no_songs_are_no_corpus(tmp_path):
     assert isinstance(told.exception, CorpusError)
     assert "no songs are asked for" in str(told.exception)
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (("--licence", "CC0-1.0"), "there are none: give --voices"),
+        (("--voices", "."), "need their licence told: --licence"),
+    ],
+)
+def test_people_and_their_licence_are_told_together(given, reason, tmp_path):
+    told = run("data", "songbook", tmp_path / "out", *given)
+    assert isinstance(told.exception, UsageError)
+    assert reason in str(told.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_corpora_are_joined_where_they_lie(songs, tmp_path):
