@@ -191,15 +191,15 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
         "contrastive.steps": (10_000, 6_000)}),
     "compact": ("stemwise", {
         "model.hop_samples": (1_024, 2_048), "model.n_mels": (128, 96),
-        "model.mask_channels": ((24, 64, 160, 288, 384), (8, 16, 32, 64, 96)),
+        "model.mask_channels": ((24, 48, 96, 144, 192), (8, 16, 32, 64, 96)),
         "model.channels": ((12, 24, 48, 64, 96), (6, 12, 24, 32, 48)),
         "masked.separation_only_steps": (2_000, 3_000), "masked.mes_every_epochs": (8, 7),
-        "masked.steps": (8_000, 14_000), "lengthened.steps": (15_300, 15_000),
+        "masked.steps": (8_000, 14_000), "lengthened.steps": (13_000, 15_000),
         "masked.steps_per_epoch": (250, 500), "lengthened.steps_per_epoch": (250, 500),
         "lengthened.mes_every_epochs": (13, 15)}),
     "stemwise_adamw": ("stemwise", {
         "stages": (LONG, ("masked", "presence")),
-        "model.mask_channels": ((24, 64, 160, 288, 384), (16, 32, 64, 96, 128)),
+        "model.mask_channels": ((24, 48, 96, 144, 192), (16, 32, 64, 96, 128)),
         "model.mask_frames": (True, None), "model.kept_frames": (3, None),
         **{f"{stage}.{key}": values for stage in ("masked", "lengthened") for key, values in {
             "kept_parts": ((0.5, 0.5, 1.0, 1.0, 7.0), (1.0, 1.0, 1.0, 1.0, 3.0)),
