@@ -54,7 +54,8 @@ class Recipe(Section):
     model: Any
     stages: tuple[str, ...] = Field(description="The stages in their order.", min_length=1)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
-        description="Numbers used in the networks; 16-mixed becomes bf16-mixed on a CPU."
+        description="Numbers used in the networks; 16-mixed becomes bf16-mixed on a CPU, and both "
+        "become 32-true without AVX-512."
     )
     seed: int = Field(description="Seed of weights and batches.", ge=0)
     segments: SegmentSettings

@@ -6,6 +6,7 @@ import torch
 from made_corpus import RATE_HZ, write_corpus
 from made_recipes import COMPACT, learn_by_heart, small_recipe
 from stemwise.corpora.bank import bank_of
+from stemwise.training import contrast
 from stemwise.training.assembly import network_of
 from stemwise.training.batches import ContrastiveBatches, Source
 from stemwise.training.contrast import ContrastiveStage
@@ -63,7 +64,11 @@ def test_the_rate_warms_up_and_falls_to_nothing():
     assert all(b <= a for a, b in pairwise(rates[10:]))
 
 
-def test_muon_moves_matrices_and_convolutions_as_far_in_all_directions_and_adamw_the_rest(source):
+@pytest.mark.parametrize("quick", [True, False])
+def test_muon_moves_matrices_and_convolutions_as_far_in_all_directions_and_adamw_the_rest(
+    source, monkeypatch, quick
+):
+    monkeypatch.setattr(contrast, "is_quick_in_bfloat16", lambda device: quick)
     told = "contrastive.weight_decay=0.0", "contrastive.warmup_steps=1"
     moved, gradients = {}, {}
     for rate in (0.0, 0.02):
@@ -72,6 +77,7 @@ def test_muon_moves_matrices_and_convolutions_as_far_in_all_directions_and_adamw
         before = {name: weight.detach().clone() for name, weight in stage.named_parameters()}
         made = stage.configure_optimizers()
         sum(stage.losses(batch).values()).backward()
+        assert isinstance(made["optimizer"], contrast.SingleMuon) is (rate > 0.0 and not quick)
         made["optimizer"].step()
         moved[rate] = {name: w.detach() - before[name] for name, w in stage.named_parameters()}
         gradients = {name: w.grad for name, w in stage.named_parameters()}

@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from stemwise.models.frame_mixer import FrameMixer
 from stemwise.models.part_readers import MergedReaders, PartReader, PartReaders
-from stemwise.models.unet import Decoder, Encoder, without_norms
+from stemwise.models.unet import Decoder, Encoder, InPhases, without_norms
 from stemwise.parts import PARTS
 from stemwise.spectrogram import LogFrequency, LogMel
 
@@ -183,6 +183,8 @@ class DirectMask(nn.Module):
         """Return a copy for use that computes the same with fewer and larger steps."""
         quick = deepcopy(self).eval()
         without_norms(quick.encoder, quick.decoder)
+        last: Any = quick.decoder.up[-1]
+        quick.decoder.up[-1] = InPhases(last)
         quick.readers = MergedReaders(quick.readers)
         return quick.requires_grad_(False)
 

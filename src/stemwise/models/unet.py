@@ -18,7 +18,10 @@ from torch import nn
 from torch.nn.grad import conv2d_weight
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["SLOPE", "Decoder", "Encoder", "Separator", "Upsampler", "without_norm", "without_norms"]
+__all__ = [
+    "SLOPE", "Decoder", "Encoder", "InPhases", "Separator", "Upsampler", "without_norm",
+    "without_norms",
+]  # fmt: skip
 
 KERNEL = 5
 STRIDE = 2
@@ -75,23 +78,47 @@ class Upsampler(nn.ConvTranspose2d):
         return grown if self.bias is None else grown + self.bias[:, None, None].to(grown.dtype)
 
 
-class _Upsampling(torch.autograd.Function):
-    """Forward as a convolution of stride 1 that gives all four phases; backward as in torch.
+class InPhases(nn.Module):
+    """An upsampler that learns no more, as a convolution of stride 1 that gives all four phases.
+
+    The same to rounding, in three quarters of the time for the last layer of a U-Net, whose few
+    outputs torch's own transposed convolution computes slowly; others gain nothing.
+    """
+
+    def __init__(self, upsampler: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(_phases(upsampler.weight))
+        bias: Any = upsampler.bias
+        self.bias = nn.Parameter(bias.repeat_interleave(STRIDE**2))
+
+    def forward(self, x: torch.Tensor, output_size: torch.Size) -> torch.Tensor:
+        """Return (B, C', F', T') of `output_size`, each twice what went in, or one less."""
+        grown = nn.functional.conv2d(x, self.weight, self.bias, padding=1)
+        whole = nn.functional.pixel_shuffle(grown, STRIDE)
+        return whole[..., : output_size[0], : output_size[1]]
+
+
+def _phases(weight: torch.Tensor) -> torch.Tensor:
+    """Return the weights (4 C', C, 3, 3) of all four phases of an upsampler's (C, C', K, K).
 
     With kernel K and padding K // 2, output 2 m + r is the sum over d = -1, 0, 1 of input m + d
     times weight r + K // 2 - 2 d, where there is one.
     """
+    kernel = weight.shape[-1]
+    phase, reach = torch.arange(2)[:, None], torch.arange(-1, 2)
+    place = phase + kernel // 2 - 2 * reach
+    place = torch.where((place < 0) | (place >= kernel), kernel, place)  # of a zero
+    padded = nn.functional.pad(weight, (0, 1, 0, 1))  # (C, C', K + 1, K + 1)
+    phases = padded[:, :, place[:, :, None, None], place]  # (C, C', 2, 3, 2, 3)
+    return phases.permute(1, 2, 4, 0, 3, 5).flatten(0, 2)
+
+
+class _Upsampling(torch.autograd.Function):
+    """Forward as a convolution of stride 1 that gives all four phases; backward as in torch."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, size: tuple[int, int]) -> Any:
-        kernel = weight.shape[-1]
-        phase, reach = torch.arange(2)[:, None], torch.arange(-1, 2)
-        place = phase + kernel // 2 - 2 * reach
-        place = torch.where((place < 0) | (place >= kernel), kernel, place)  # of a zero
-        padded = nn.functional.pad(weight, (0, 1, 0, 1))  # (C, C', K + 1, K + 1)
-        phases = padded[:, :, place[:, :, None, None], place]  # (C, C', 2, 3, 2, 3)
-        phases = phases.permute(1, 2, 4, 0, 3, 5).flatten(0, 2)
-        grown = nn.functional.conv2d(x, phases, padding=1)
+        grown = nn.functional.conv2d(x, _phases(weight), padding=1)
         ctx.save_for_backward(x, weight)
         whole = nn.functional.pixel_shuffle(grown, STRIDE)
         return whole[..., : size[0], : size[1]].contiguous(memory_format=torch.channels_last)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_optimizer import Muon
+from pytorch_optimizer.optimizer.utils.matrix import zero_power_via_newton_schulz_5
 
 from stemwise import losses
 from stemwise.models.direct import Direct, MaskHead
@@ -17,6 +18,7 @@ from stemwise.models.unet import Encoder
 from stemwise.recipe import BatchSettings, ContrastiveSettings
 from stemwise.spectrogram import LogMel
 from stemwise.training.batches import Batch
+from stemwise.training.precision import is_quick_in_bfloat16
 from stemwise.training.stages import Stage
 
 __all__ = ["BatchStage", "ContrastiveStage"]
@@ -69,7 +71,22 @@ def _optimiser(weights: list[torch.nn.Parameter], settings: BatchSettings) -> to
          "lr": settings.learning_rate, "weight_decay": decay,
          "betas": ADAM_BETAS, "eps": ADAM_EPSILON},
     ]  # fmt: skip
-    return Muon(groups)
+    return Muon(groups) if is_quick_in_bfloat16(weights[0].device) else SingleMuon(groups)
+
+
+class SingleMuon(Muon):
+    """Muon whose products are in single precision, in place of bfloat16."""
+
+    @staticmethod
+    def _orthogonalize(group: Any, updates: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return the matrices (C', all else) of updates (C', ...)."""
+        return [
+            zero_power_via_newton_schulz_5(
+                update.flatten(1), group["ns_steps"], weights=group["ns_coeffs"],
+                dtype=torch.float32,
+            )
+            for update in updates
+        ]  # fmt: skip
 
 
 class ContrastiveStage(BatchStage):

@@ -23,6 +23,7 @@ from stemwise.recipe import BatchSettings, CascadeRecipe, CleanRecipe, HeadsSett
 from stemwise.training.assembly import as_used, begun_network, source_of, stage_of
 from stemwise.training.cost import Cost
 from stemwise.training.heads import fit_heads
+from stemwise.training.precision import is_quick_in_bfloat16
 from stemwise.training.setting import Setting
 from stemwise.training.stages import Stage
 from stemwise.training.units import Unit
@@ -124,6 +125,8 @@ def _trainer(
     precision: Any = recipe.precision
     if precision == "16-mixed" and not setting.cuda:
         precision = "bf16-mixed"  # a CPU has no fast half precision
+    if precision == "bf16-mixed" and not is_quick_in_bfloat16(setting.place):
+        precision = "32-true"
     contrastive = isinstance(settings, BatchSettings)
     strategy: Any = "auto"
     if setting.world > 1:
