@@ -7,6 +7,7 @@ import pytest
 
 from made_files import changed, coded, cut, joined, many_channels, sized, sound
 from made_music import tone, write_av, write_sndfile
+from stemwise import decoding
 from stemwise.decoding import decode, open_file
 from stemwise.errors import AudioError
 
@@ -171,6 +172,20 @@ def test_codecs_that_keep_channels_apart(tmp_path, layout):
     # with eight channels and more PyAV miscounts, and the process would die
     found = decoded(many_channels(tmp_path, layout=layout))[1]
     np.testing.assert_allclose(found, tone(5), atol=0.005)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int16, np.uint8, np.int32])
+def test_two_channels_are_halved_to_the_last_bit(kind):
+    rng = np.random.default_rng(0)
+    if kind is np.float32:
+        channels = rng.normal(size=(2, 50_000)).astype(kind)
+        channels[:, 0] = np.finfo(kind).max
+    else:
+        most = np.iinfo(kind)
+        channels = rng.integers(most.min, most.max, (2, 50_000), kind, endpoint=True)
+    found = decoding._mixed(channels, np.float64, stereo=False)
+    wanted = (channels[0].astype(np.float64) + channels[1]) / 2
+    np.testing.assert_array_equal(found.astype(np.float32), wanted.astype(np.float32))
 
 
 def test_aac_of_eight_channels(tmp_path):
