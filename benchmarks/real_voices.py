@@ -11,7 +11,8 @@ the corpus, of the given split, as loud as it. *Share*: of the voice's band magn
 part's mask lets through, all that sounds being shared out: the voice should go to the residuals.
 *Ideal*: the same with ideal masks, the voice being one of the residuals: where it is covered, no
 mask sets it free. *Moved*: mean cosine of each part's vector with that of the same music without
-the voice, where the part sounds.
+the voice, where the part sounds. *Found*: how often the nearest of all segments in which the part
+sounds, those apart that overlap this one, is of the same song, without the voice and with it.
 """
 
 import argparse
@@ -53,6 +54,34 @@ def stretches(folder, rate_hz, size):
     return speakers
 
 
+def vectors(bank, segments, model):
+    """Return the embeddings (S, 5, 128) of all segments."""
+    found = []
+    for piece, start in zip(segments.pieces[segments.rows], segments.starts, strict=True):
+        stems = [
+            bank.stem(int(piece), i, int(start), segments.length_samples) for i in range(len(PARTS))
+        ]
+        found.append(describe_segment(np.sum(stems, axis=0), model)[0])
+    return np.stack(found)
+
+
+def is_found(embedding, number, segments, known):
+    """Tell for each part (5,) whether the nearest of other moments is of the same song.
+
+    1.0, 0.0, or nan where the part does not sound, or in no other moment of the song.
+    """
+    pieces = segments.pieces[segments.rows]
+    same = pieces == pieces[number]
+    apart = np.abs(segments.starts - segments.starts[number]) >= segments.length_samples
+    told = np.full(len(PARTS), np.nan)
+    for part in range(len(PARTS)):
+        asked = segments.table[:, part] & (~same | apart)
+        if segments.table[number, part] and (asked & same).any():
+            cosines = np.where(asked, known[:, part] @ embedding[part], -np.inf)
+            told[part] = same[cosines.argmax()]
+    return told
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
@@ -66,8 +95,9 @@ def main():
     segments = bank.segments(given.split, seconds, seconds / 2)
     speakers = stretches(given.folder, model.sample_rate_hz, segments.length_samples)
     chance = np.random.default_rng(0)
-    of_speaker, ideal, moved = {}, [], []
+    of_speaker, ideal, moved, found = {}, [], [], []
     with one_thread(), torch.inference_mode():
+        known = vectors(bank, segments, model)
         for speaker, voices in speakers.items():
             own = []
             for voice in voices:
@@ -91,6 +121,7 @@ def main():
                 before, after = (describe_segment(one, model)[0] for one in (music, music + sung))
                 cosines = (before * after).sum(axis=1)
                 moved.append(np.where(segments.table[number], cosines, np.nan))
+                found.append([is_found(one, number, segments, known) for one in (before, after)])
             of_speaker[speaker] = np.stack(own)
     print(f"{model.name} ({model.fingerprint}), {len(of_speaker)} speakers, {len(moved)} segments")
     print("share of the voice: " + ", ".join(PARTS))
@@ -99,6 +130,8 @@ def main():
         print(f"{name:12}", " ".join(f"{100 * share:5.1f}" for share in np.mean(row, axis=0)))
     means = np.nanmean(moved, axis=0)
     print(f"{'moved':12}", " ".join(f"{cosine:5.3f}" for cosine in means))
+    for name, shares in zip(("found", "with a voice"), np.nanmean(found, axis=0), strict=True):
+        print(f"{name:12}", " ".join(f"{100 * share:5.1f}" for share in shares))
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ DELTAS = {  # recipe: its baseline and {key: (there, here)}
         "contrastive.steps": (10_000, 6_000)}),
     "compact": ("stemwise", {
         "model.hop_samples": (1_024, 2_048), "model.n_mels": (128, 96),
-        "model.mask_channels": ((24, 48, 96, 144, 192), (8, 16, 32, 64, 96)),
+        "model.mask_channels": ((24, 48, 96, 144, 192), (8, 16, 48, 128, 192)),
         "model.channels": ((12, 24, 48, 64, 96), (6, 12, 24, 32, 48)),
         "masked.separation_only_steps": (2_000, 3_000), "masked.mes_every_epochs": (8, 7),
         "masked.steps": (8_000, 14_000), "lengthened.steps": (13_000, 15_000),
