@@ -10,7 +10,7 @@ once.
 
 The corpus takes about 25 minutes of two cores, a recipe up to an hour of them (``stemwise`` up to
 four), the score of one model some minutes. docs/results.md says what came out; the shipped
-``stemwise`` has heard the songbook besides (docs/data.md).
+models have heard the songbook besides (docs/data.md; ``benchmarks/shipped.py``).
 """
 
 import argparse
