@@ -81,7 +81,7 @@ class Upsampler(nn.ConvTranspose2d):
 class InPhases(nn.Module):
     """An upsampler that learns no more, as a convolution of stride 1 that gives all four phases.
 
-    The same to rounding, in three quarters of the time for the last layer of a U-Net, whose few
+    The same to rounding, in four fifths of the time for the last layer of a U-Net, whose few
     outputs torch's own transposed convolution computes slowly; others gain nothing.
     """
 
