@@ -267,7 +267,7 @@ def _mixed(channels: NDArray[Any], dtype: type[np.floating], stereo: bool) -> ND
         return channels.astype(dtype)
     mono: NDArray[Any]
     if len(channels) == 2 and channels.dtype in _HALVED_EXACTLY:
-        mono = channels[0] * _HALF + channels[1] * _HALF  # a third of the time of a mean in double
+        mono = channels[0] * _HALF + channels[1] * _HALF  # a third to half of the time of a mean
     else:
         mono = channels.mean(axis=0, dtype=dtype)
     return np.stack([mono, mono]) if stereo else mono
