@@ -86,7 +86,7 @@ def test_the_embedding_is_encoder_average_and_one_linear_layer():
 def test_the_last_layer_of_the_encoder_has_norm_and_activation():
     """Unlike the last of Cascade's extractors, which is the convolution alone."""
     last = made("direct").encoder[-1]
-    assert [type(x).__name__ for x in last] == ["Conv2d", "BatchNorm2d", "LeakyReLU"]
+    assert [type(x).__name__ for x in last] == ["Downsampler", "BatchNorm2d", "LeakyReLU"]
 
 
 @pytest.mark.parametrize("method", ["direct", "direct-reconst"])

@@ -19,7 +19,7 @@ from made_recipes import COMPACT, RECIPES, small_overrides, small_recipe
 from made_slakh import clustered_tracks, write_slakh
 from stemwise.cli import app
 from stemwise.corpora.bank import bank_of, open_bank
-from stemwise.errors import CorpusError, RecipeError, UsageError
+from stemwise.errors import CorpusError, ModelError, RecipeError, UsageError
 from stemwise.evaluation import evaluate, subject_of
 from stemwise.models.checkpoint import load_model
 from stemwise.parts import PARTS
@@ -28,6 +28,7 @@ from stemwise.training import runs as runs_of_training
 from stemwise.training import train, training_bank
 from stemwise.training.assembly import begun_network, stage_of
 from stemwise.training.setting import Setting
+from stemwise.training.stages import Stage
 from stemwise.training.units import Unit
 
 CONTRAST = COMPACT / "contrast.toml"
@@ -379,6 +380,22 @@ def test_workers_prepare_the_same_batches(bank, tmp_path):
         for n in (0, 2)
     )
     assert alone.fingerprint == helped.fingerprint
+
+
+def test_a_loss_that_is_no_number_ends_a_run_and_keeps_what_was_before(bank, tmp_path, monkeypatch):
+    recipe, total = small_recipe(CONTRAST, "contrastive.steps=6"), Stage.total
+    early = recipe.contrastive.steps_per_epoch
+
+    def spoilt(self, batch, split):
+        loss = total(self, batch, split)
+        return loss * float("nan") if self.global_step >= early else loss
+
+    monkeypatch.setattr(Stage, "total", spoilt)
+    with pytest.raises(ModelError, match="is nan; train with --set precision=32"):
+        train(recipe, bank, tmp_path, progress=False)
+    kept = torch.load(tmp_path / "contrastive/last.ckpt", weights_only=False)
+    assert kept["global_step"] == early
+    assert all(weight.isfinite().all() for weight in kept["state_dict"].values())
 
 
 def test_runs_that_cannot_be_are_refused_in_one_line(bank, tmp_path):

@@ -19,8 +19,8 @@ from torch.nn.grad import conv2d_weight
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 __all__ = [
-    "SLOPE", "Decoder", "Encoder", "InPhases", "Separator", "Upsampler", "without_norm",
-    "without_norms",
+    "SLOPE", "Decoder", "Downsampler", "Encoder", "InPhases", "Separator", "Upsampler",
+    "without_norm", "without_norms",
 ]  # fmt: skip
 
 KERNEL = 5
@@ -28,6 +28,7 @@ STRIDE = 2
 SLOPE = 0.2
 DROPOUT = 0.5
 DROPPED_LAYERS = 3
+LEAST_FRAMES = 3  # of maps that are halved, for oneDNN
 
 
 class Encoder(nn.Sequential):
@@ -47,7 +48,7 @@ class Encoder(nn.Sequential):
             kept = number > len(channels) - kept_frames
             size, stride = ((KERNEL, 3), (STRIDE, 1)) if kept else ((KERNEL,) * 2, (STRIDE,) * 2)
             padding = (size[0] // 2, size[1] // 2)
-            layer: list[nn.Module] = [nn.Conv2d(inside, outside, size, stride, padding)]
+            layer: list[nn.Module] = [Downsampler(inside, outside, size, stride, padding)]
             if not (plain_last and number == len(channels)):
                 layer += [nn.BatchNorm2d(outside), nn.LeakyReLU(SLOPE)]
             layers.append(nn.Sequential(*layer))
@@ -60,6 +61,25 @@ class Encoder(nn.Sequential):
             spectrogram = layer(spectrogram)
             maps.append(spectrogram)
         return maps
+
+
+class Downsampler(nn.Conv2d):
+    """A convolution that halves F, and T unless told to keep it; right on CPUs with AMX, too.
+
+    There, torch 2.13 (oneDNN) gives wrong numbers or none in bfloat16 where maps of one or two
+    frames become one: so these get silence after their end, which the padding is anyway.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (B, C', F', T')."""
+        if self.stride[1] == 1 or x.shape[-1] >= LEAST_FRAMES:
+            return super().forward(x)
+        return super().forward(_wide(x, LEAST_FRAMES))[..., :1]
+
+
+def _wide(x: torch.Tensor, frames: int) -> torch.Tensor:
+    """Return `x` (B, C, F, T) with silence after its end up to `frames`."""
+    return nn.functional.pad(x, (0, max(0, frames - x.shape[-1])))
 
 
 class Upsampler(nn.ConvTranspose2d):
@@ -128,7 +148,10 @@ class _Upsampling(torch.autograd.Function):
         (gradient,) = gradients
         x, weight = ctx.saved_tensors
         settings = {"stride": STRIDE, "padding": weight.shape[-1] // 2}
-        own = nn.functional.conv2d(gradient, weight.to(gradient.dtype), **settings)
+        frames = x.shape[-1]
+        if gradient.shape[-1] < LEAST_FRAMES:  # as in `Downsampler`
+            gradient, x = _wide(gradient, LEAST_FRAMES), _wide(x, LEAST_FRAMES - 1)
+        own = nn.functional.conv2d(gradient, weight.to(gradient.dtype), **settings)[..., :frames]
         learnt: Any = conv2d_weight
         of_weight = learnt(gradient, weight.shape, x.to(gradient.dtype), **settings)
         return own.to(x.dtype), of_weight.to(weight.dtype), None

@@ -44,7 +44,8 @@ class BatchStage(Stage):
         def factor(step: int) -> float:
             if step < settings.warmup_steps:
                 return (step + 1) / settings.warmup_steps
-            rest = (step - settings.warmup_steps) / (settings.steps - settings.warmup_steps)
+            left = max(1, settings.steps - settings.warmup_steps)
+            rest = (step - settings.warmup_steps) / left
             return float(0.5 + 0.5 * np.cos(np.pi * min(rest, 1.0)))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)

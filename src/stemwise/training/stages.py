@@ -29,6 +29,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from stemwise import losses
+from stemwise.errors import ModelError
 from stemwise.models.cascade import Cascade, Clean
 from stemwise.models.direct import Direct, DirectReconst
 from stemwise.models.unet import Encoder
@@ -38,6 +39,7 @@ from stemwise.training.batches import Batch
 
 __all__ = ["DirectStage", "PartStage", "PretrainingStage", "Stage", "direct_loss"]
 
+LOOKED_AT_STEPS = 50
 VIEWS = 3
 ROLES = ((0, 1, 2), (0, 2, 1))  # anchor, positive, negative: of the basic and additional triplet
 
@@ -75,11 +77,22 @@ class Stage(lightning.LightningModule):
         self.log(f"{split}/loss", total, prog_bar=True, **many)
         return total
 
-    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
-        """Return the loss; dropout depends on (seed, step, process) only."""
+    def training_step(self, batch: Batch, number: int) -> torch.Tensor:
+        """Return the loss; dropout depends on (seed, step, process) only.
+
+        Raises `ModelError` if the loss is no number, before an epoch is kept: weights that are none
+        never become numbers again.
+        """
         state = np.random.SeedSequence([self.seed, self.global_step, self.global_rank])
         torch.manual_seed(int(state.generate_state(1)[0]))
-        return self.total(batch, "train")
+        total = self.total(batch, "train")
+        looked_at = number % LOOKED_AT_STEPS == 0 or self.trainer.is_last_batch
+        if looked_at and not total.isfinite():  # not at each: a CUDA device would wait
+            raise ModelError(
+                f"the loss of step {self.global_step} is {total:g}; train with --set "
+                "precision=32-true or a lower learning rate (the epochs before are kept)"
+            )
+        return total
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Log the losses of one batch of validation songs."""
