@@ -38,6 +38,8 @@ SITTINGS = {  # model: whether the corpus is the joined one, and what is told be
                  "masked.muon_learning_rate": 1e-2, "masked.warmup_steps": 50, **NARROW}),
         (True, {"masked.steps": 4500, "masked.learning_rate": 1e-3,
                 "masked.muon_learning_rate": 1e-2, "masked.warmup_steps": 100}),
+        (True, {"masked.steps": 7000, "masked.learning_rate": 7e-4,
+                "masked.muon_learning_rate": 7e-3, "masked.warmup_steps": 100}),
     ],
 }  # fmt: skip
 
